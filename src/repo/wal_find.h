@@ -1,0 +1,68 @@
+/*
+ * wal_find: what the archive has of a WAL file: segments present, duplicates, holes.
+ */
+#ifndef REPO_WAL_FIND_H
+#define REPO_WAL_FIND_H
+
+#include "base/vec.h"
+#include "pg/wal.h"
+#include "store/store.h"
+
+struct wal_file {
+	const char *path; /* in the repository */
+	const char *name; /* last part of path */
+	struct sum sum;	  /* of the plain content, from the name; zero for files without */
+	enum codec codec;
+	bool plain_name; /* .backup, .history: no hash in the name */
+};
+
+typedef VEC(struct wal_file) wal_files;
+
+/* All stored files of this name (segment, partial: any hash and codec; others: exact).  An empty
+ * list is proof of absence; -1 means unknown (also when a match has a suffix that we cannot expand,
+ * ".xz"). Names ending in TEMP_SUFFIX do not count. */
+int wal_find(struct arena *a, struct store *repo, const char *stanza, const char *archive_id,
+	const char *name, wal_files *out) must_check;
+
+/*
+ * Is the absence of this segment a hole (P2 of the lessons): a later segment of its timeline is
+ * present, or a history file shows a line of descent that leaves the timeline after it (within it
+ * only if the segment of the same number is missing on all timelines of that line that begin in it;
+ * at its first byte nothing of the line is in it), or its own timeline begins in it and an ancestor
+ * has the segment of the same number, in which recovery would go astray (extension of P2's words)?
+ * 1 hole, 0 end of the archive, -1 unknown.
+ * *evidence names what proves the hole.  segment_size: of the cluster.
+ */
+int wal_is_hole(struct arena *a, struct store *repo, const char *stanza, const char *archive_id,
+	const char *segment, uint32_t segment_size, const char **evidence) must_check;
+
+/* The same question to several archives of one cluster at once: what is a hole in one may be filled
+ * by another's copy of the child's segment.  After -1, *at is the place that could not answer. */
+struct wal_place {
+	struct store *repo;
+	const char *archive_id;
+};
+int wal_is_hole_in(struct arena *a, const struct wal_place *places, size_t n, const char *stanza,
+	const char *segment, uint32_t segment_size, const char **evidence, size_t *at) must_check;
+
+/* First and last segment name in an archive id, by the names alone; NULL if there are none.  0 or
+ * -1. */
+int wal_min_max(struct arena *a, struct store *repo, const char *stanza, const char *archive_id,
+	const char **min, const char **max) must_check;
+
+/*
+ * Wait until the archive has exactly one file of a segment whose stored bytes are proven equal to
+ * the hash in its name, header included; ERR_ARCHIVE_TIMEOUT with the reference's text and hints
+ * after the time.
+ */
+struct wal_expect {
+	const char *version; /* "15"; NULL: headers are not looked at (pg-version-force: unknown
+				magic) */
+	uint64_t system_id;
+	uint32_t segment_size; /* 0: what the header says */
+};
+int wal_wait(struct arena *a, struct store *repo, const char *stanza, const char *archive_id,
+	const char *segment, const struct wal_expect *expect, int64_t timeout_ms,
+	struct wal_file *out) must_check;
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * wal_get: one WAL file back (a mover); promise P2 of the lessons.
+ */
+#ifndef REPO_WAL_GET_H
+#define REPO_WAL_GET_H
+
+#include "repo/wal_find.h"
+
+struct wal_get_repo {
+	unsigned key;
+	struct store *store;
+	const char **archive_ids; /* that fit the cluster, newest first */
+	size_t n_ids;
+	struct err_value
+		*failed; /* in: already known to be unusable; out: why it could not be asked */
+};
+
+struct wal_get_opts {
+	const char *stanza;
+	const char *name;
+	const char *dest; /* path on this host; written under a temporary name beside it, renamed;
+			     not fsynced, because PostgreSQL syncs what it keeps */
+	struct wal_expect expect;
+	int64_t gap_wait_ms; /* how long a hole may be a push in flight */
+	bool gap_is_end;     /* archive-gap=end */
+	size_t buffer_size;
+};
+
+enum wal_get_answer { WAL_GOT = 0, WAL_ABSENT = 1 };
+
+/* WAL_GOT: dest holds proven bytes; *from says where ("repo1: 15-1").  WAL_ABSENT: proven absent in
+ * every repository and no hole (or gap_is_end).  -1: unknown, and why.  dest is untouched unless
+ * WAL_GOT. */
+int wal_get(struct arena *a, const struct wal_get_opts *o, struct wal_get_repo *repos, size_t n,
+	const char **from) must_check;
+
+#endif

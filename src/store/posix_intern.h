@@ -1,0 +1,24 @@
+/*
+ * posix_intern: what posix.c and posix_put.c share.  Paths here are full paths.
+ */
+#ifndef STORE_POSIX_INTERN_H
+#define STORE_POSIX_INTERN_H
+
+#include "store/store.h"
+
+struct sink *posix_put(struct arena *a, struct store *s, const char *path,
+	const struct put_opts *o);
+int posix_link(struct store *s, const char *target, const char *path);
+
+/* "<path>.<pid>-<8 hex>.pgbackrest.tmp": readers of format 5 ignore what ends so. */
+char *posix_temp_name(struct arena *a, const char *path);
+
+/* Make a directory and its parents (0750).  Each one made is durable: its parent is synced. */
+int posix_make_dir(const char *path, mode_t mode);
+
+/* For a file that could not be opened because its directory is missing. */
+int posix_make_parent(const char *path);
+
+int posix_sync_parent(const char *path);
+
+#endif

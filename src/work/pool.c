@@ -1,0 +1,279 @@
+/*
+ * pool: the leader's side.
+ *
+ * Always true: a worker has at most one job; each job that was given out comes to done() exactly
+ * once unless the pool ends first; no worker outlives pool_run.
+ */
+#include "work/pool_intern.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sig.h"
+
+#define END_MS 5000
+#define RECEIVE_SIZE ((size_t)256 * 1024)
+#define TICK_MS 1000
+
+struct worker {
+	pid_t pid;
+	int fd; /* -1: it is gone */
+	bool busy;
+	uint32_t job;
+	struct buf in; /* the part of a frame that has arrived */
+};
+
+struct pool {
+	const struct pool_ops *ops;
+	void *ctx;
+	struct worker *v;
+	unsigned n;
+	struct pollfd *polls;
+	struct deadline tick;
+};
+
+static const char *job_name(const struct pool *p, uint32_t job)
+{
+	return p->ops->name == NULL ? "a job" : p->ops->name(p->ctx, job);
+}
+
+static void become_worker(const struct pool *p, unsigned i, int fd, pid_t leader)
+{
+	/* the leader's death must be seen by all: no worker may hold another one's socket open */
+	for (unsigned k = 0; k < i; k++)
+		close(p->v[k].fd);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != leader)
+		_exit(0);
+	log_process(i + 1);
+	pool_worker(i + 1, fd, p->ops, p->ctx);
+}
+
+static int start_worker(struct pool *p, unsigned i, struct arena *a)
+{
+	struct worker *w = &p->v[i];
+	pid_t leader = getpid();
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+		return err_sys(ERR_KERNEL, "unable to create socket for worker %u", i + 1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(fds[0]);
+		become_worker(p, i, fds[1], leader);
+	}
+	int number = errno;
+	close(fds[1]);
+	w->fd = fds[0];
+	if (pid < 0) {
+		errno = number;
+		return err_sys(ERR_KERNEL, "unable to fork worker %u", i + 1);
+	}
+	w->pid = pid;
+	buf_init(&w->in, a);
+	return 0;
+}
+
+/* The exit status; after the deadline by force. */
+static int reap(struct worker *w, struct deadline d)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+	int status = 0;
+	pid_t rc;
+
+	while ((rc = waitpid(w->pid, &status, WNOHANG)) == 0 && deadline_left(d) > 0) {
+		/* not clock_sleep, which does not sleep while a signal is pending */
+		nanosleep(&pause, NULL);
+		if (pause.tv_nsec < 16000000)
+			pause.tv_nsec *= 2;
+	}
+	if (rc == 0) {
+		kill(w->pid, SIGKILL);
+		while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
+			continue;
+	}
+	w->pid = 0;
+	return status;
+}
+
+/* Idle workers see the socket close; a busy one is told to end before its next piece of work. */
+static void end_workers(struct pool *p)
+{
+	struct deadline d = deadline_in(END_MS);
+
+	for (unsigned i = 0; i < p->n; i++) {
+		if (p->v[i].fd >= 0)
+			close(p->v[i].fd);
+		if (p->v[i].pid > 0)
+			kill(p->v[i].pid, SIGTERM);
+	}
+	for (unsigned i = 0; i < p->n; i++) {
+		if (p->v[i].pid > 0)
+			reap(&p->v[i], d);
+	}
+}
+
+static int died_idle(unsigned number, bool terminated, const char *how, int code)
+{
+	if (terminated)
+		return err_set(ERR_TERM, "worker %u was terminated", number);
+	/* what it was given is done; the others go on */
+	log_warn("worker %u died (%s %d)", number, how, code);
+	return 0;
+}
+
+static int worker_died(struct pool *p, unsigned i)
+{
+	struct worker *w = &p->v[i];
+
+	close(w->fd);
+	w->fd = -1;
+	int status = reap(w, deadline_in(END_MS));
+	bool terminated = WIFEXITED(status) && WEXITSTATUS(status) == ERR_TERM;
+	const char *how = WIFSIGNALED(status) ? "signal" : "exit code";
+	int code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+
+	if (!w->busy)
+		return died_idle(i + 1, terminated, how, code);
+	w->busy = false;
+	err_set(terminated ? ERR_TERM : ERR_UNKNOWN, "worker %u died (%s %d) while working on '%s'",
+		i + 1, how, code, job_name(p, w->job));
+	return p->ops->done(p->ctx, w->job, -1, NULL, 0);
+}
+
+static int take_frame(struct pool *p, struct worker *w, const struct pool_frame *f,
+	const char *body)
+{
+	uint32_t job = w->job;
+
+	if (f->outcome == POOL_BEGIN_FAILED) {
+		pool_unpack_failure(body, f->len);
+		return -1;
+	}
+	if (!w->busy || f->job != job)
+		return err_set(ERR_PROTOCOL, "a worker answered for job %u, which it does not have",
+			f->job);
+	w->busy = false;
+	if (f->outcome == POOL_DONE)
+		return p->ops->done(p->ctx, job, 0, body, f->len);
+	pool_unpack_failure(body, f->len);
+	return p->ops->done(p->ctx, job, -1, NULL, 0);
+}
+
+/* Take what has arrived; a frame that is complete is handled. */
+static int receive(struct pool *p, unsigned i)
+{
+	struct worker *w = &p->v[i];
+	struct pool_frame f;
+
+	buf_reserve(&w->in, RECEIVE_SIZE);
+	ssize_t n = recv(w->fd, w->in.data + w->in.len, RECEIVE_SIZE, MSG_DONTWAIT);
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return 0;
+	if (n <= 0)
+		return worker_died(p, i);
+	w->in.len += (size_t)n;
+	if (w->in.len < sizeof(f))
+		return 0;
+	memcpy(&f, w->in.data, sizeof(f));
+	if (f.len > POOL_FRAME_MAX || w->in.len > sizeof(f) + f.len)
+		return err_set(ERR_PROTOCOL, "worker %u sent a malformed answer", i + 1);
+	if (w->in.len < sizeof(f) + f.len)
+		return 0;
+	w->in.data[w->in.len] = '\0';
+	int rc = take_frame(p, w, &f, w->in.data + sizeof(f));
+	buf_reset(&w->in);
+	return rc;
+}
+
+/* Returns the number of workers that have a job now. */
+static unsigned give_jobs(struct pool *p)
+{
+	unsigned busy = 0;
+
+	for (unsigned i = 0; i < p->n; i++) {
+		struct worker *w = &p->v[i];
+		if (w->fd >= 0 && !w->busy && p->ops->next(p->ctx, i + 1, &w->job)) {
+			w->busy = true;
+			/* if it is gone its socket says so at the next look */
+			pool_send(w->fd, &w->job, sizeof(w->job));
+		}
+		busy += w->busy;
+	}
+	return busy;
+}
+
+/* Jobs that only a dead worker would have got are not done: that is no success. */
+static int check_nothing_left(struct pool *p)
+{
+	uint32_t job;
+
+	for (unsigned i = 0; i < p->n; i++) {
+		if (p->v[i].fd < 0 && p->ops->next(p->ctx, i + 1, &job))
+			return err_set(ERR_UNKNOWN,
+				"worker %u has died, nobody is left to work on '%s'", i + 1,
+				job_name(p, job));
+	}
+	return 0;
+}
+
+static int64_t tick_ms(const struct pool *p)
+{
+	return p->ops->tick_ms > 0 ? p->ops->tick_ms : TICK_MS;
+}
+
+static int wait_and_receive(struct pool *p)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		p->polls[i] = (struct pollfd){ .fd = p->v[i].fd, .events = POLLIN };
+	bool ready = pool_wait(p->polls, p->n, p->ops->tick == NULL ? -1 : deadline_left(p->tick));
+	if (sig_check() != 0)
+		return -1;
+	for (unsigned i = 0; ready && i < p->n; i++) {
+		if (p->polls[i].revents != 0 && receive(p, i) != 0)
+			return -1;
+	}
+	if (p->ops->tick != NULL && deadline_left(p->tick) == 0) {
+		if (p->ops->tick(p->ctx) != 0)
+			return -1;
+		p->tick = deadline_in(tick_ms(p));
+	}
+	return 0;
+}
+
+static int lead(struct pool *p)
+{
+	p->tick = deadline_in(tick_ms(p));
+	while (sig_check() == 0) {
+		if (give_jobs(p) == 0)
+			return check_nothing_left(p);
+		if (wait_and_receive(p) != 0)
+			return -1;
+	}
+	return -1;
+}
+
+int pool_run(unsigned workers, const struct pool_ops *ops, void *ctx)
+{
+	SCOPED_ARENA(a);
+	struct pool p = { .ops = ops, .ctx = ctx, .n = workers == 0 ? 1 : workers };
+	int rc = sig_check();
+
+	p.v = arena_zalloc(a, p.n * sizeof(*p.v));
+	p.polls = arena_zalloc(a, p.n * sizeof(*p.polls));
+	for (unsigned i = 0; i < p.n; i++)
+		p.v[i].fd = -1;
+	for (unsigned i = 0; rc == 0 && i < p.n; i++)
+		rc = start_worker(&p, i, a);
+	if (rc == 0)
+		rc = lead(&p);
+	end_workers(&p);
+	return rc;
+}
