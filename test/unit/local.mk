@@ -7,3 +7,5 @@ unit_tests += test/unit/test_file test/unit/test_lock test/unit/test_log test/un
 unit_tests += test/unit/test_path test/unit/test_str test/unit/test_sys
 unit_tests += test/unit/test_codec test/unit/test_hash test/unit/test_lines test/unit/test_sink
 unit_tests += test/unit/test_fields test/unit/test_ini test/unit/test_json
+unit_tests += test/unit/test_control test/unit/test_page test/unit/test_timeline
+unit_tests += test/unit/test_version test/unit/test_wal
