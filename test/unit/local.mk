@@ -9,3 +9,4 @@ unit_tests += test/unit/test_codec test/unit/test_hash test/unit/test_lines test
 unit_tests += test/unit/test_fields test/unit/test_ini test/unit/test_json
 unit_tests += test/unit/test_control test/unit/test_page test/unit/test_timeline
 unit_tests += test/unit/test_version test/unit/test_wal
+unit_tests += test/driver/test_store test/unit/test_pipe test/unit/test_posix test/unit/test_pool
