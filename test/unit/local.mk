@@ -10,3 +10,5 @@ unit_tests += test/unit/test_fields test/unit/test_ini test/unit/test_json
 unit_tests += test/unit/test_control test/unit/test_page test/unit/test_timeline
 unit_tests += test/unit/test_version test/unit/test_wal
 unit_tests += test/driver/test_store test/unit/test_pipe test/unit/test_posix test/unit/test_pool
+unit_tests += test/unit/test_info test/unit/test_layout test/unit/test_manifest test/unit/test_scan
+unit_tests += test/unit/test_wal_find test/unit/test_wal_get test/unit/test_wal_put
