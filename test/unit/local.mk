@@ -12,3 +12,5 @@ unit_tests += test/unit/test_version test/unit/test_wal
 unit_tests += test/driver/test_store test/unit/test_pipe test/unit/test_posix test/unit/test_pool
 unit_tests += test/unit/test_info test/unit/test_layout test/unit/test_manifest test/unit/test_scan
 unit_tests += test/unit/test_wal_find test/unit/test_wal_get test/unit/test_wal_put
+unit_tests += test/unit/test_conf_file test/unit/test_config_load test/unit/test_config_values
+unit_tests += test/unit/test_help test/unit/test_options

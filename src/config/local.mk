@@ -1,0 +1,10 @@
+libstrata_a_SOURCES += src/config/config.h src/config/options.h src/config/options.c
+libstrata_a_SOURCES += src/config/options_general.c src/config/options_command.c
+libstrata_a_SOURCES += src/config/options_restore.c src/config/options_pg.c
+libstrata_a_SOURCES += src/config/options_repo.c src/config/options_store.c
+libstrata_a_SOURCES += src/config/option_ref.c src/config/commands.c
+libstrata_a_SOURCES += src/config/sources.h src/config/argv.c src/config/environment.c
+libstrata_a_SOURCES += src/config/conf_file.c src/config/conf_file.h src/config/conf_load.c
+libstrata_a_SOURCES += src/config/value.c src/config/values.h src/config/resolve.c
+libstrata_a_SOURCES += src/config/fill.c src/config/load.c src/config/load.h src/config/check.c
+libstrata_a_SOURCES += src/config/print.c src/config/help.c src/config/help.h
