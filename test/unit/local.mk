@@ -2,15 +2,21 @@
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 unit_tests =
+# lib/base
 unit_tests += test/unit/test_arena test/unit/test_buf test/unit/test_clock test/unit/test_err
 unit_tests += test/unit/test_file test/unit/test_lock test/unit/test_log test/unit/test_map
 unit_tests += test/unit/test_path test/unit/test_str test/unit/test_sys
+# lib/stream, lib/form
 unit_tests += test/unit/test_codec test/unit/test_hash test/unit/test_lines test/unit/test_sink
 unit_tests += test/unit/test_fields test/unit/test_ini test/unit/test_json
+# src/pg
 unit_tests += test/unit/test_control test/unit/test_page test/unit/test_timeline
 unit_tests += test/unit/test_version test/unit/test_wal
+# src/store, src/work
 unit_tests += test/driver/test_store test/unit/test_pipe test/unit/test_posix test/unit/test_pool
+# src/repo
 unit_tests += test/unit/test_info test/unit/test_layout test/unit/test_manifest test/unit/test_scan
 unit_tests += test/unit/test_wal_find test/unit/test_wal_get test/unit/test_wal_put
+# src/config, src/cmd
 unit_tests += test/unit/test_conf_file test/unit/test_config_load test/unit/test_config_values
-unit_tests += test/unit/test_help test/unit/test_options
+unit_tests += test/unit/test_help test/unit/test_options test/unit/test_archive_exit

@@ -1,0 +1,21 @@
+/*
+ * archive: what archive-push and archive-get share.
+ */
+#include "cmd/archive.h"
+
+#include "repo/layout.h"
+
+int archive_load(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	struct archive_info *out)
+{
+	int rc = archive_info_load(a, repo->store, cfg->stanza, out);
+
+	if (rc != STORE_ABSENT)
+		return rc;
+	const char *path = layout_archive_info(a, cfg->stanza);
+	(void)err_set(ERR_FILE_MISSING, "unable to load info file '%s' or '%s'",
+		store_name(a, repo->store, path), store_name(a, repo->store, layout_copy(a, path)));
+	(void)err_hint("archive.info cannot be opened but is required to push/get WAL segments.");
+	(void)err_hint("is archive_command configured correctly in postgresql.conf?");
+	return err_hint("has a stanza-create been performed?");
+}

@@ -1,0 +1,14 @@
+/*
+ * archive: what archive-push and archive-get share.
+ */
+#ifndef CMD_ARCHIVE_H
+#define CMD_ARCHIVE_H
+
+#include "cmd/ctx.h"
+#include "repo/archive_info.h"
+
+/* archive.info of a repository; ERR_FILE_MISSING with hints if the stanza does not exist there. */
+int archive_load(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	struct archive_info *out) must_check;
+
+#endif

@@ -1,0 +1,13 @@
+libstrata_a_SOURCES += src/cmd/archive.c src/cmd/archive.h
+libstrata_a_SOURCES += src/cmd/archive_exit.c
+libstrata_a_SOURCES += src/cmd/archive_get.c
+libstrata_a_SOURCES += src/cmd/archive_push.c
+libstrata_a_SOURCES += src/cmd/cmd.h src/cmd/ctx.c src/cmd/ctx.h src/cmd/progress.c
+libstrata_a_SOURCES += src/cmd/backup.c src/cmd/backup_intern.h src/cmd/backup_online.c
+libstrata_a_SOURCES += src/cmd/backup_copy.c src/cmd/backup_publish.c
+libstrata_a_SOURCES += src/cmd/check.c src/cmd/stanza_create.c
+libstrata_a_SOURCES += src/cmd/info.c src/cmd/info_intern.h src/cmd/info_json.c src/cmd/info_text.c
+libstrata_a_SOURCES += src/cmd/restore.c src/cmd/restore_intern.h src/cmd/restore_select.c
+libstrata_a_SOURCES += src/cmd/restore_owner.c src/cmd/restore_place.c src/cmd/restore_copy.c
+libstrata_a_SOURCES += src/cmd/restore_timeline.c src/cmd/recovery.c
+libstrata_a_SOURCES += src/cmd/help.c src/cmd/version.c

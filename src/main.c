@@ -1,0 +1,268 @@
+/*
+ * main: one command from the words of the user to an exit code.
+ *
+ * The order is the reference's (cli.md 11): options, log, root, log file, begin line, locks, rules
+ * between options, the command, end line.  Every way out of archive-get, also one before its
+ * options are read, goes through archive_get_exit, because PostgreSQL takes its exit code for an
+ * answer (promise P2).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "base/sig.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include "cmd/cmd.h"
+#include "config/load.h"
+
+typedef int command_fn(struct arena *a, const struct config *cfg);
+
+static command_fn *const functions[CMD_COUNT] = {
+	[CMD_ARCHIVE_GET] = cmd_archive_get,
+	[CMD_ARCHIVE_PUSH] = cmd_archive_push,
+	[CMD_BACKUP] = cmd_backup,
+	[CMD_CHECK] = cmd_check,
+	[CMD_HELP] = cmd_help,
+	[CMD_INFO] = cmd_info,
+	[CMD_RESTORE] = cmd_restore,
+	[CMD_STANZA_CREATE] = cmd_stanza_create,
+	[CMD_VERSION] = cmd_version,
+};
+
+/* help and version: no configuration, no log, and root may ask too. */
+static bool only_prints(enum command c)
+{
+	return c == CMD_HELP || c == CMD_VERSION;
+}
+
+static int check_root(const struct config *cfg)
+{
+	if (cfg->allow_root || geteuid() != 0)
+		return 0;
+	err_set(ERR_OPTION_INVALID, "the '%s' command must not be run as the root user",
+		command_name(cfg->command));
+	err_hint("run the command as the user that owns the cluster or the repository, e.g. "
+		 "postgres.");
+	return err_hint("option allow-root allows it; files that root creates may be unusable for "
+			"PostgreSQL.");
+}
+
+static int set_priority(const struct config *cfg)
+{
+	if (!cfg->has_priority || setpriority(PRIO_PROCESS, 0, (int)cfg->priority) == 0)
+		return 0;
+	return err_sys(ERR_KERNEL, "unable to set priority %d", (int)cfg->priority);
+}
+
+static void start_log(const struct config *cfg)
+{
+	const struct log_config log = {
+		.console = cfg->log_level_console,
+		.stderr_level = cfg->log_level_stderr,
+		.file = cfg->log_level_file,
+		.timestamp = cfg->log_timestamp,
+		.process_width = cfg->process_max > 99 ? 3 : 2,
+	};
+
+	log_configure(&log);
+}
+
+static void open_log_file(struct arena *a, const struct config *cfg)
+{
+	if (cfg->log_level_file == LOG_OFF ||
+		!(command_info(cfg->command)->log_file || cfg->log_file_given))
+		return;
+	log_file_open(path_join(a, cfg->log_path,
+		arena_printf(a, "%s-%s.log", cfg->stanza ? cfg->stanza : "all",
+			command_name(cfg->command))));
+}
+
+static enum log_level frame_level(const struct config *cfg)
+{
+	return command_info(cfg->command)->begin_info ? LOG_INFO : LOG_DEBUG;
+}
+
+static void log_begin(struct arena *a, const struct config *cfg)
+{
+	const char *params =
+		cfg->params.n == 0 ? "" : arena_printf(a, "[%s] ", str_join(a, &cfg->params, ", "));
+
+	log_print(frame_level(cfg), "%s command begin " PACKAGE_VERSION ": %s%s",
+		command_name(cfg->command), params, config_print(a, cfg));
+}
+
+static void log_end(
+	struct arena *a, const struct config *cfg, int64_t began_ms, enum err_code failure)
+{
+	const char *result = "completed successfully";
+
+	if (failure != ERR_NONE)
+		result = arena_printf(a, "aborted with exception [%03d]", (int)failure);
+	else if (cfg->log_timestamp)
+		result = arena_printf(
+			a, "%s (%lldms)", result, (long long)(clock_mono_ms() - began_ms));
+	log_print(frame_level(cfg), "%s command end: %s", command_name(cfg->command), result);
+}
+
+/*
+ * One exclusive lock per repository.  Releases of pgBackRest before 2.60 know one lock for all of
+ * them; holding that one shared keeps them out and our own runs on other repositories in.
+ */
+static int take_lock(struct arena *a, const struct config *cfg, const char *type)
+{
+	const char *old = arena_printf(a, "%s-%s.lock", cfg->stanza, type);
+
+	if (!lock_take(a, cfg->lock_path, old, LOCK_SHARED, cfg->exec_id))
+		return -1;
+	for (size_t i = 0; i < cfg->repo.n; i++) {
+		unsigned key = cfg->repo.v[i].key;
+		struct lock *held;
+
+		if (cfg->repo_key != 0 && key != cfg->repo_key)
+			continue;
+		held = lock_take(a, cfg->lock_path,
+			arena_printf(a, "%s-%s-%u.lock", cfg->stanza, type, key), LOCK_EXCLUSIVE,
+			cfg->exec_id);
+		if (!held)
+			return -1;
+		cmd_progress_lock(held);
+	}
+	return 0;
+}
+
+static int take_locks(struct arena *a, const struct config *cfg)
+{
+	const struct command_info *info = command_info(cfg->command);
+
+	if (info->lock_archive && take_lock(a, cfg, "archive") != 0)
+		return -1;
+	if (info->lock_backup && take_lock(a, cfg, "backup") != 0)
+		return -1;
+	return info->lock_restore ? take_lock(a, cfg, "restore") : 0;
+}
+
+/* From the begin line to the command's own result: 0, 1 or -1. */
+static int work(struct arena *a, struct config *cfg)
+{
+	if (take_locks(a, cfg) != 0 || config_check(cfg) != 0 || sig_check() != 0)
+		return -1;
+	return functions[cfg->command](a, cfg);
+}
+
+/* A signal ends the program with one plain line, whatever it interrupted. */
+static void tell_signal(void)
+{
+	struct err_value *interrupted;
+	SCOPED_ARENA(a);
+
+	interrupted = err_take(a);
+	if (sig_check() == 0)
+		(void)err_restore(interrupted);
+	fprintf(stderr, "%s\n", err_msg());
+}
+
+/* The exit code of the failure that stands, after it was told to the user. */
+static int fail(void)
+{
+	int code = (int)err_code();
+
+	if (code == ERR_TERM)
+		tell_signal();
+	else
+		log_failure();
+	err_clear();
+	return code;
+}
+
+static int run_logged(struct arena *a, struct config *cfg)
+{
+	int64_t began_ms = clock_mono_ms();
+
+	start_log(cfg);
+	if (check_root(cfg) != 0 || set_priority(cfg) != 0)
+		return fail();
+	open_log_file(a, cfg);
+	log_begin(a, cfg);
+
+	int result = work(a, cfg);
+	int code = result < 0 ? fail() : result;
+
+	log_progress(NULL);
+	if (code != ERR_TERM)
+		log_end(a, cfg, began_ms, result < 0 ? (enum err_code)code : ERR_NONE);
+	log_file_close();
+	return code;
+}
+
+static int run(struct arena *a, struct config *cfg)
+{
+	if (cfg->neutral_umask)
+		umask(0);
+	if (!only_prints(cfg->command))
+		return run_logged(a, cfg);
+
+	int result = functions[cfg->command](a, cfg);
+
+	return result < 0 ? fail() : result;
+}
+
+/* What can be told about the call when its options cannot be read: is it archive-get, and for which
+ * data directory?  Taking a wrong word for the command would only make the exit code more careful.
+ */
+static bool looks_like_archive_get(int argc, char **argv, const char **pg_path)
+{
+	static const char option[] = "--pg1-path";
+	size_t len = strlen(option);
+	bool found = false;
+
+	*pg_path = NULL;
+	for (int i = 1; i < argc; i++) {
+		const char *value = NULL;
+
+		found = found || strcmp(argv[i], "archive-get") == 0;
+		if (strcmp(argv[i], option) == 0 && i + 1 < argc)
+			value = argv[i + 1];
+		else if (strncmp(argv[i], option, len) == 0 && argv[i][len] == '=')
+			value = argv[i] + len + 1;
+		if (value && *value == '/')
+			*pg_path = value;
+	}
+	return found;
+}
+
+/* Running out of memory ends the program at once, with a code that must be as careful. */
+static void guard_memory(bool archive_get, const char *pg_path)
+{
+	arena_out_of_memory_exit(
+		archive_get ? archive_get_exit(ERR_MEMORY, pg_path) : (int)ERR_MEMORY);
+}
+
+int main(int argc, char **argv)
+{
+	SCOPED_ARENA(a);
+	struct config *cfg = NULL;
+	const char *pg_path;
+	bool archive_get = looks_like_archive_get(argc, argv, &pg_path);
+	int code;
+
+	sys_init();
+	sig_init();
+	guard_memory(archive_get, pg_path);
+	if (config_load(a, argc, argv, &cfg) != 0) {
+		code = fail();
+	} else {
+		archive_get = cfg->command == CMD_ARCHIVE_GET;
+		pg_path = cfg->pg.n > 0 ? cfg->pg.v[0].path : NULL;
+		guard_memory(archive_get, pg_path);
+		code = run(a, cfg);
+	}
+	return archive_get ? archive_get_exit(code, pg_path) : code;
+}
