@@ -77,6 +77,21 @@ static int check_bad_pages(const struct restore *r)
 	return 0;
 }
 
+/* What no worker could restore is refused before anything is touched. */
+static int check_files(const struct restore *r)
+{
+	for (size_t i = 0; i < r->m->files.n; i++) {
+		const struct manifest_file *f = &r->m->files.v[i];
+		if (!f->has_sum)
+			return err_set(ERR_FORMAT, "missing checksum for file '%s' in the manifest of backup '%s'",
+				f->name, r->m->label);
+		if (f->block_map_size != 0)
+			return err_set(ERR_FEATURE, "file '%s' of backup '%s' is stored as blocks, which this "
+				"release of pgStrata cannot read yet", f->name, r->m->label);
+	}
+	return 0;
+}
+
 static int load_manifest(struct restore *r)
 {
 	const char *stanza = r->cfg->stanza, *label = r->line->label;
@@ -92,10 +107,8 @@ static int load_manifest(struct restore *r)
 		return err_set(ERR_FORMAT, "requested backup '%s' and manifest label '%s' do not match\n"
 			"HINT: this indicates some sort of corruption (at the very least paths have been renamed).",
 			label, r->m->label == NULL ? "" : r->m->label);
-	for (size_t i = 0; i < r->m->files.n; i++)
-		if (!r->m->files.v[i].has_sum)
-			return err_set(ERR_FORMAT, "missing checksum for file '%s' in the manifest of backup '%s'",
-				r->m->files.v[i].name, label);
+	if (check_files(r) != 0)
+		return -1;
 	if (ctx_forced_version(r->cfg, &forced) != 0)
 		return -1;
 	r->version = forced != NULL ? forced : pg_version_by_name(r->m->db.version);

@@ -10,11 +10,12 @@
 
 #include "base/str.h"
 #include "pg/timeline.h"
+#include "stream/hash_beside.h"
 
 struct gate {
 	struct sink sink;
 	struct sink *next;
-	struct sha1 *sha1;
+	struct hash_beside *hash;
 	struct wal_seen seen;
 	wal_verdict_fn *fn;
 	void *ctx;
@@ -31,7 +32,7 @@ static int gate_write(struct sink *s, const void *data, size_t len)
 		memcpy(g->seen.head + g->seen.head_len, data, head);
 	g->seen.head_len += head;
 	g->seen.size += len;
-	sha1_add(g->sha1, data, len);
+	hash_beside_add(g->hash, data, len);
 	return sink_write(g->next, data, len);
 }
 
@@ -39,7 +40,7 @@ static int gate_finish(struct sink *s)
 {
 	struct gate *g = (struct gate *)s;
 
-	sha1_end(g->sha1, &g->seen.sum);
+	hash_beside_end(g->hash, &g->seen.sum);
 	if (g->fn(g->ctx, &g->seen) != 0)
 		return -1;
 	return sink_finish(g->next);
@@ -51,7 +52,7 @@ struct sink *wal_gate(struct arena *a, struct sink *next, wal_verdict_fn *fn, vo
 
 	g->sink = (struct sink){gate_write, gate_finish};
 	g->next = next;
-	g->sha1 = sha1_new(a);
+	g->hash = hash_beside_new(a);
 	g->fn = fn;
 	g->ctx = ctx;
 	return &g->sink;

@@ -1,10 +1,13 @@
 /*
  * wal_put: one WAL file into the repositories.
  *
- * Always true: what is published under a segment's name was hashed twice with the same result; a
+ * Always true: the hash in a segment's name is that of the very bytes that were compressed under it; a
  * segment that was there before counts only after its stored bytes were read back; a .history or
  * .backup file only if its bytes are equal.  Nothing accepted is replaced, but for a damaged copy
  * of the same bytes.
+ *
+ * A segment that no repository has, the rule, is read once and gets its name at the end.  If one has a file
+ * of that name, the hash must be known before anything is written, and the segment is read twice.
  */
 #include "repo/wal_put.h"
 
@@ -116,16 +119,13 @@ static int same_as_seen(void *ctx, const struct wal_seen *seen)
 	return err_set(ERR_CHECKSUM, "WAL file '%s' changed while it was read", p->o->source);
 }
 
-/* The first reading, for the name that the content gives, and is it what it should be? */
-static int first_reading(struct push *p)
+/* Is what was read what it should be? */
+static int check_seen(const struct push *p)
 {
 	SCOPED_ARENA(a);
 	const struct wal_expect expect = {p->o->version, p->o->system_id, 0};
 	const char *what = arena_printf(a, "WAL file '%s'", p->o->source);
 
-	if (store_get(p->source, p->source_name, NULL, wal_gate(a, sink_null(a), keep_seen, p)) !=
-		0)
-		return -1;
 	if (p->seen.size == 0)
 		return err_set(ERR_FORMAT, "%s is empty", what);
 	if (!p->o->header_check || wal_check_header(&p->seen, what, p->o->name, &expect) == 0)
@@ -133,6 +133,35 @@ static int first_reading(struct push *p)
 	if (err_code() == ERR_VERSION_NOT_SUPPORTED)
 		return err_hint("is this version of PostgreSQL supported?");
 	return -1;
+}
+
+/* Before anything is written: size and header, without reading the whole. */
+static int check_head(struct push *p)
+{
+	SCOPED_ARENA(a);
+	struct store_entry e;
+	struct buf head;
+	const struct get_opts get = {.length = sizeof(p->seen.head)};
+
+	buf_init(&head, a);
+	if (store_get(p->source, p->source_name, &get, sink_buf(a, &head)) != 0 ||
+		store_stat(a, p->source, p->source_name, &e) < 0)
+		return -1;
+	p->seen.size = e.type == STORE_LINK && e.target_entry != NULL ? e.target_entry->size : e.size;
+	p->seen.head_len = head.len;
+	memcpy(p->seen.head, head.data, head.len);
+	return check_seen(p);
+}
+
+/* The first of two readings, for the hash. */
+static int first_reading(struct push *p)
+{
+	SCOPED_ARENA(a);
+
+	if (store_get(p->source, p->source_name, NULL, wal_gate(a, sink_null(a), keep_seen, p)) !=
+		0)
+		return -1;
+	return check_seen(p);
 }
 
 static char *stored_path(const struct push *p, size_t i, const char *name)
@@ -181,6 +210,45 @@ static int look(struct push *p)
 	return 0;
 }
 
+/* Does no repository have a file of this name?  Then each that could be asked gets one whose name waits for the
+ * hash.  A repository that cannot be asked is out. */
+static bool is_new_everywhere(struct push *p)
+{
+	wal_files found;
+
+	for (size_t i = 0; i < p->n; i++) {
+		if (p->repos[i].failed != NULL)
+			continue;
+		if (list(p, i, &found) != 0)
+			fail_repo(p, i);
+		else if (found.n > 0)
+			return false;
+	}
+	for (size_t i = 0; i < p->n; i++) {
+		struct branch *b = &p->branches[i];
+		if (p->repos[i].failed != NULL)
+			continue;
+		b->need = NEED_NEW;
+		b->file = (struct wal_file){.codec = p->o->codec, .name = p->o->name,
+			.path = stored_path(p, i, p->o->name)};
+	}
+	return true;
+}
+
+/* The verdict of a single reading: what is it, and what are the files called? */
+static int name_by_content(void *ctx, const struct wal_seen *seen)
+{
+	struct push *p = ctx;
+
+	p->seen = *seen;
+	if (check_seen(p) != 0)
+		return -1;
+	for (size_t i = 0; i < p->n; i++)
+		if (p->branches[i].need == NEED_NEW)
+			p->branches[i].file = file_of(p, i);
+	return 0;
+}
+
 /* A file with our hash in its name: only its bytes prove that it is ours. */
 static int read_back(struct push *p, size_t i)
 {
@@ -224,7 +292,8 @@ static void group_open(struct push *p, struct arena *a, enum codec codec, struct
 	g->n = 0;
 	for (size_t i = 0; i < p->n; i++) {
 		const struct branch *b = &p->branches[i];
-		const struct put_opts put = {.atomic = true, .create_new = b->need == NEED_NEW};
+		const struct put_opts put = {.atomic = true, .create_new = b->need == NEED_NEW,
+			.final_path = &b->file.path};
 		if (p->repos[i].failed != NULL || b->need == NEED_NOTHING || b->file.codec != codec)
 			continue;
 		struct sink *s = store_put(a, p->repos[i].store, b->file.path, &put);
@@ -254,9 +323,9 @@ static size_t group_close(struct push *p, const struct group *g, const struct er
 	return well;
 }
 
-/* The second reading: read once, compress once per codec, into all repositories that need it.
- * -1: the source failed us, and nothing was stored. */
-static int write_all(struct push *p)
+/* Read once, compress once per codec, into all repositories that need it; they are finished only after the
+ * verdict.  -1: the source failed us, and nothing was stored. */
+static int write_all(struct push *p, wal_verdict_fn *verdict)
 {
 	SCOPED_ARENA(a);
 	struct group groups[CODEC_COUNT];
@@ -276,7 +345,7 @@ static int write_all(struct push *p)
 	}
 	if (n == 0)
 		return 0;
-	struct sink *gate = wal_gate(a, sink_tee(a, n, heads, whole), same_as_seen, p);
+	struct sink *gate = wal_gate(a, sink_tee(a, n, heads, whole), verdict, p);
 	if (store_get(p->source, p->source_name, NULL, gate) != 0)
 		v = err_take(a);
 	for (size_t k = 0; k < n; k++)
@@ -356,11 +425,18 @@ static void settle(struct push *p)
 
 static int put_segment(struct push *p)
 {
-	if (first_reading(p) != 0 || look(p) != 0)
+	if (check_head(p) != 0)
 		return -1;
-	prove_present(p);
-	if (write_all(p) != 0)
-		return -1;
+	if (is_new_everywhere(p)) {
+		if (write_all(p, name_by_content) != 0)
+			return -1;
+	} else {
+		if (first_reading(p) != 0 || look(p) != 0)
+			return -1;
+		prove_present(p);
+		if (write_all(p, same_as_seen) != 0)
+			return -1;
+	}
 	settle(p);
 	return report(p);
 }

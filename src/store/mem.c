@@ -176,6 +176,8 @@ static int put_finish(struct sink *s)
 	struct node *n = p->node;
 
 	if (p->o.atomic) {
+		if (p->o.final_path != NULL)
+			p->path = arena_strdup(p->arena, *p->o.final_path);
 		n = find(p->mem, p->path);
 		if (n != NULL && p->o.create_new)
 			return mem_exists(p);

@@ -24,6 +24,7 @@ struct posix_put {
 	struct sink sink;
 	struct arena *arena;
 	struct put_opts o;
+	const struct store *store;
 	const char *path; /* the final name, which failures name */
 	const char *written; /* where the bytes go: the final or the temporary name */
 	int fd;
@@ -239,6 +240,8 @@ static int put_finish(struct sink *s)
 	if (complete(p) != 0 || set_attributes(p) != 0 || make_durable(p) != 0)
 		return -1;
 	if (p->o.atomic) {
+		if (p->o.final_path != NULL)
+			p->path = store_name(p->arena, p->store, *p->o.final_path);
 		if (publish(p) != 0)
 			return -1;
 		/* the old file is gone: from here on the new one is better than none */
@@ -357,6 +360,7 @@ struct sink *posix_put(struct arena *a, struct store *s, const char *path, const
 	*p = (struct posix_put){
 		.sink = { .write = put_write, .finish = put_finish },
 		.arena = a,
+		.store = s,
 		.o = *o,
 		.path = store_name(a, s, path),
 		.fd = -1,

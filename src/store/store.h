@@ -49,6 +49,9 @@ struct get_opts {
 
 struct put_opts {
 	bool atomic;	/* temporary name "<name>.<pid>-<8 hex>.pgbackrest.tmp", rename at finish */
+	/* Atomic only: at finish the file gets the path that *final_path says then, in the same directory; for
+	 * names that come from the content.  NULL: the path of store_put. */
+	const char *const *final_path;
 	bool create_new; /* fail with ERR_FILE_EXISTS instead of replacing */
 	bool no_fsync;	/* the caller promises a barrier (store_sync) before success is reported */
 	bool no_dir_sync; /* do not sync the directory at finish (the caller does) */

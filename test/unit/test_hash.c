@@ -5,9 +5,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 #include "stream/hash.h"
+#include "stream/hash_beside.h"
+
 #include "stream/idle.h"
 
 static const struct {
@@ -129,6 +132,34 @@ static void text_form(void **state)
 	assert_false(sum_equal(&sum_empty, &(struct sum){{0}}));
 }
 
+/* Sizes around a slot and around the whole ring, in pieces of several sizes; abandoned half-way too. */
+static void beside_equals_plain(void **state)
+{
+	static const size_t sizes[] = {0, 1, 262143, 262144, 262145, 1048575, 1048576, 1048577, 9000001};
+	static const size_t pieces[] = {1000, 65536, 262144, 1048576, 9000001};
+	const unsigned char *data = malloc(9000001);
+
+	assert_non_null(data);
+	for (size_t i = 0; i < 9000001; i++)
+		((unsigned char *)(uintptr_t)data)[i] = (unsigned char)(i * 2654435761u >> 13);
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+		struct sum want, got;
+		sha1_of(data, sizes[s], &want);
+		for (size_t p = 0; p < sizeof(pieces) / sizeof(pieces[0]); p++) {
+			SCOPED_ARENA(a);
+			struct hash_beside *h = hash_beside_new(a), *left = hash_beside_new(a);
+			for (size_t at = 0; at < sizes[s]; at += pieces[p]) {
+				size_t n = sizes[s] - at < pieces[p] ? sizes[s] - at : pieces[p];
+				hash_beside_add(h, data + at, n);
+				hash_beside_add(left, data + at, n);
+			}
+			hash_beside_end(h, &got);
+			assert_true(sum_equal(&want, &got));
+		}
+	}
+	free((void *)(uintptr_t)data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,6 +169,7 @@ int main(void)
 		cmocka_unit_test(two_at_once_do_not_mix),
 		cmocka_unit_test(an_abandoned_context_is_reset),
 		cmocka_unit_test(text_form),
+		cmocka_unit_test(beside_equals_plain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
