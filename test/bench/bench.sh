@@ -1,0 +1,140 @@
+#!/bin/sh
+# Side-by-side benchmark against Debian's pgbackrest, on this machine, in one run: ours and theirs in turn, medians.
+#
+#   sh test/bench/bench.sh [PROGRAM]     default: pgstrata found in PATH
+#
+# SCALE (pgbench scale; 100 is about 1.5 GB), RUNS (default 5), WORKERS (default 2), SEGMENTS (default 20) change it.
+# Run as the user that may start PostgreSQL, not as root; it works below ${TMPDIR:-/tmp} and removes what it made.
+set -eu
+
+program=$(command -v "${1:-pgstrata}") || { echo "bench: ${1:-pgstrata} not found" >&2; exit 1; }
+peer=$(command -v pgbackrest) || { echo "bench: pgbackrest not found" >&2; exit 1; }
+[ -x /usr/bin/time ] || { echo "bench: /usr/bin/time not found (Debian package time)" >&2; exit 1; }
+[ "$(id -u)" != 0 ] || { echo "bench: PostgreSQL refuses to run as root" >&2; exit 1; }
+bindir=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+scale=${SCALE:-100} runs=${RUNS:-5} workers=${WORKERS:-2} segments=${SEGMENTS:-20}
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/pgbackrest-bench.XXXXXX")
+stop() {
+	"$bindir/pg_ctl" -D "$work/pg" -m immediate stop >/dev/null 2>&1 || true
+	rm -rf "$work"
+}
+trap stop EXIT
+trap 'exit 1' INT TERM
+
+say() { printf '%s\n' "$*" >&2; }
+
+# One configuration per program and repository; the same cluster.
+for who in ours peer; do
+	mkdir -p "$work/$who/repo" "$work/$who/log" "$work/$who/lock"
+	cat >"$work/$who/pgbackrest.conf" <<-END
+	[global]
+	repo1-path=$work/$who/repo
+	repo1-retention-full=9999999
+	log-path=$work/$who/log
+	lock-path=$work/$who/lock
+	log-level-console=error
+	compress-type=zst
+	compress-level=3
+	process-max=$workers
+	start-fast=y
+	[b]
+	pg1-path=$work/pg
+	pg1-socket-path=$work
+	END
+done
+ours="$program --config=$work/ours/pgbackrest.conf --stanza=b"
+theirs="$peer --config=$work/peer/pgbackrest.conf --stanza=b"
+
+say "making a cluster with pgbench scale $scale"
+"$bindir/initdb" -D "$work/pg" -A trust -k >/dev/null
+cat >>"$work/pg/postgresql.conf" <<END
+listen_addresses=''
+unix_socket_directories='$work'
+archive_mode=on
+archive_command='$ours archive-push %p && $theirs archive-push %p'
+fsync=off
+max_wal_size=8GB
+END
+"$bindir/pg_ctl" -D "$work/pg" -l "$work/server.log" -w start >/dev/null
+$ours stanza-create
+$theirs stanza-create
+"$bindir/pgbench" -h "$work" -i -q -s "$scale" postgres >/dev/null 2>&1
+"$bindir/psql" -h "$work" -qc checkpoint postgres
+
+# run NAME WHO COMMAND...: one measured run; appends "wall cpu peak_kb" to a file.
+run() {
+	name=$1 who=$2
+	shift 2
+	/usr/bin/time -o "$work/t" -f '%e %U %S %M' "$@" >/dev/null
+	tail -n 1 "$work/t" | awk '{ print $1, $2 + $3, $4 }' >>"$work/$name.$who"
+}
+
+median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+
+row() {
+	for column in 1 2 3; do
+		for who in ours peer; do
+			eval "v_${who}_$column=\$(cut -d' ' -f$column \"$work/$1.$who\" | median)"
+		done
+	done
+	# shellcheck disable=SC2154
+	awk -v n="$1" -v f="$2" -v a="$v_ours_1" -v b="$v_peer_1" -v c="$v_ours_2" -v d="$v_peer_2" -v e="$v_ours_3" \
+		-v g="$v_peer_3" 'BEGIN {
+		wall = (b > 0) ? a / b : 0; cpu = (d > 0) ? c / d : 0
+		printf("| %-12s | %8.*f | %8.*f | %5.2f | %8.*f | %8.*f | %5.2f | %6.1f | %6.1f |\n", n, f, a, f, b, wall,
+			f, c, f, d, cpu, e / 1024, g / 1024) }'
+}
+
+i=0
+while [ "$i" -lt "$runs" ]; do
+	say "backup and restore, run $((i + 1)) of $runs"
+	# shellcheck disable=SC2086
+	{
+		run backup ours $ours --type=full backup
+		run backup peer $theirs --type=full backup
+		rm -rf "$work/restored"; mkdir -m 700 "$work/restored"
+		run restore ours $ours --pg1-path="$work/restored" --type=none restore
+		run delta ours $ours --pg1-path="$work/restored" --type=none --delta restore
+		rm -rf "$work/restored"; mkdir -m 700 "$work/restored"
+		run restore peer $theirs --pg1-path="$work/restored" --type=none restore
+		run delta peer $theirs --pg1-path="$work/restored" --type=none --delta restore
+	}
+	rm -rf "$work/restored"
+	i=$((i + 1))
+done
+
+# Segments that PostgreSQL really wrote and archived; each is taken out of both archives before it is pushed again.
+say "push and get of $segments segments of 16 MiB"
+mkdir "$work/wal" "$work/get"
+for f in "$work"/pg/pg_wal/archive_status/*.done; do
+	s=${f##*/} s=${s%.done}
+	case $s in *.*) continue ;; esac
+	[ "$(ls "$work/wal" | wc -l)" -ge "$segments" ] || [ ! -f "$work/pg/pg_wal/$s" ] || cp "$work/pg/pg_wal/$s" "$work/wal/"
+done
+for f in "$work"/wal/*; do
+	s=${f##*/}
+	rm -f "$work"/ours/repo/archive/b/*/*/"$s"-* "$work"/peer/repo/archive/b/*/*/"$s"-*
+	# shellcheck disable=SC2086
+	{
+		run push ours $ours archive-push "$f"
+		run push peer $theirs archive-push "$f"
+		run get ours $ours archive-get "$s" "$work/get/a"
+		run get peer $theirs archive-get "$s" "$work/get/b"
+		run info ours $ours info
+		run info peer $theirs info
+	}
+	cmp "$work/get/a" "$f" && cmp "$work/get/b" "$f"
+done
+
+echo "$("$program" version), $("$peer" version), PostgreSQL $("$bindir/postgres" -V | awk '{ print $3 }'), $(nproc) cores," \
+	"cluster $(du -sm "$work/pg/base" | cut -f1) MB, zst 3, $workers workers, medians of $runs runs ($segments segments)"
+echo
+echo "|              | wall, s  | peer     | ratio | CPU, s   | peer     | ratio | MB     | peer   |"
+echo "|--------------|----------|----------|-------|----------|----------|-------|--------|--------|"
+row backup 2
+row restore 2
+row delta 2
+row push 3
+row get 3
+row info 3
