@@ -164,7 +164,8 @@ int wal_check_history(const char *what, const char *name, const struct buf *text
 		return err_wrap("%s is not a timeline history", what);
 	/* PostgreSQL writes whole lines: a cut number would be another, lower one. */
 	if (text->len > 0 && text->data[text->len - 1] != '\n')
-		return err_set(ERR_FORMAT, "%s is not a whole timeline history: its last line has no end", what);
+		return err_set(ERR_FORMAT,
+			"%s is not a whole timeline history: its last line has no end", what);
 	if (history.v.n == 0)
 		return err_set(
 			ERR_FORMAT, "%s is not a timeline history: it names no parent", what);

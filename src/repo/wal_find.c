@@ -64,10 +64,12 @@ static int find_entry(void *ctx, const struct store_entry *e)
 	struct find *f = ctx;
 	struct stored s;
 
-	if (e->type == STORE_DIR || !stored_parse(e->name, &s))
+	if (!stored_parse(e->name, &s) || s.name_len != strlen(f->name) ||
+		strncmp(e->name, f->name, s.name_len) != 0)
 		return 0;
-	if (s.name_len != strlen(f->name) || strncmp(e->name, f->name, s.name_len) != 0)
-		return 0;
+	/* something has its name: that is no proof of absence */
+	if (e->type == STORE_DIR)
+		return err_set(ERR_FORMAT, "WAL file '%s' in '%s' is a directory", e->name, f->dir);
 	if (s.unreadable)
 		return err_set(ERR_FEATURE,
 			"WAL file '%s' in '%s' is compressed with xz, which cannot be read",
@@ -220,7 +222,8 @@ static int descendant_has_it(struct hole *h, const struct timeline_history *line
 }
 
 /* The timeline itself begins in our segment: without its copy PostgreSQL goes on in an ancestor's,
- * beyond the point where the line left it, and ends with the rows of another line (seen with 15). */
+ * beyond the point where the line left it, and ends with the rows of another line (seen with 15).
+ */
 static int ancestor_has_it(struct hole *h, const struct timeline_history *line)
 {
 	for (size_t i = 0; i < line->v.n; i++) {
@@ -236,7 +239,8 @@ static int ancestor_has_it(struct hole *h, const struct timeline_history *line)
 	return 0;
 }
 
-/* Does the line leave our timeline after our segment, or in it without a copy of its own?  1, 0, -1. */
+/* Does the line leave our timeline after our segment, or in it without a copy of its own?  1, 0,
+ * -1. */
 static int leaves_after(struct hole *h, const struct timeline_history *line)
 {
 	uint64_t lsn;

@@ -69,7 +69,8 @@ static int dest_finish(struct sink *s)
 	struct dest *d = (struct dest *)s;
 	int fd = d->fd;
 
-	/* No fsync: PostgreSQL syncs what it keeps, and asks for anything else again after a crash. */
+	/* No fsync: PostgreSQL syncs what it keeps, and asks for anything else again after a crash.
+	 */
 	d->fd = -1;
 	if (sys.close(fd) != 0)
 		return err_sys(ERR_FILE_CLOSE, "unable to close '%s'", d->temp);

@@ -83,6 +83,10 @@ static void unknown_is_not_absent(void **state)
 	/* what we cannot expand is not absent */
 	must_write(s, DIR1 NAME5 SHA_A ".xz", "x", 1);
 	must_fail(wal_find(a, s, STANZA, ID, NAME5, &found), ERR_FEATURE, "xz");
+	/* nor is what cannot be a segment, but has its name */
+	must_write(s, DIR1 "000000010000000000000007" SHA_A "/x", "x", 1);
+	must_fail(wal_find(a, s, STANZA, ID, "000000010000000000000007", &found), ERR_FORMAT,
+		"directory");
 }
 
 struct hole_case {
