@@ -3,8 +3,6 @@
  */
 #include "cmd/cmd.h"
 
-#include <inttypes.h>
-
 #include "base/log.h"
 #include "cmd/ctx.h"
 #include "config/load.h"
@@ -31,13 +29,7 @@ static int check_repo(const struct config *cfg, const struct ctx_cluster *c, con
 		return -1;
 	if (ctx_archive_fits(&infos->archive, &c->control) && ctx_backup_fits(&infos->backup, &c->control))
 		return 0;
-	const struct backup_db *db = backup_info_current(&infos->backup);
-	(void)err_set(ERR_FILE_INVALID, "backup and archive info files exist but do not match the database\n"
-		"stanza  : version = %s, system-id = %" PRIu64 "\n"
-		"database: version = %s, system-id = %" PRIu64,
-		db->version, db->system_id, c->control.version->name, c->control.system_id);
-	(void)err_hint("is this the correct stanza?");
-	return err_hint("did an error occur during stanza-upgrade?");
+	return ctx_mismatch(&infos->backup, &c->control);
 }
 
 static int check_wal(struct arena *a, const struct config *cfg, const struct ctx_cluster *c,

@@ -164,6 +164,18 @@ bool ctx_backup_fits(const struct backup_info *info, const struct pg_control *co
 	return db->system_id == control->system_id && strcmp(db->version, control->version->name) == 0;
 }
 
+int ctx_mismatch(const struct backup_info *info, const struct pg_control *control)
+{
+	const struct backup_db *db = backup_info_current(info);
+
+	(void)err_set(ERR_FILE_INVALID, "backup and archive info files exist but do not match the database\n"
+		"stanza  : version = %s, system-id = %" PRIu64 "\n"
+		"database: version = %s, system-id = %" PRIu64,
+		db->version, db->system_id, control->version->name, control->system_id);
+	(void)err_hint("is this the correct stanza?");
+	return err_hint("did an error occur during stanza-upgrade?");
+}
+
 static int missing_info(struct arena *a, struct store *repo, const char *path, const char *what)
 {
 	(void)err_set(ERR_FILE_MISSING, "unable to load info file '%s' or '%s'", store_name(a, repo, path),

@@ -64,6 +64,9 @@ int ctx_infos(struct arena *a, const struct config *cfg, struct store *repo, str
 bool ctx_archive_fits(const struct archive_info *info, const struct pg_control *control);
 bool ctx_backup_fits(const struct backup_info *info, const struct pg_control *control);
 
+/* The failure if they are not: ERR_FILE_INVALID with both sides named. */
+int ctx_mismatch(const struct backup_info *info, const struct pg_control *control);
+
 /* 0, or ERR_STOP if a stop file of the stanza or of all stanzas exists. */
 int ctx_check_stop(struct arena *a, const struct config *cfg) must_check;
 

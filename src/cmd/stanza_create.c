@@ -6,7 +6,6 @@
  */
 #include "cmd/cmd.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -33,18 +32,6 @@ static int has_content(struct arena *a, struct store *repo, const char *stanza)
 		store_list(repo, layout_backup_root(a, stanza), see_foreign, &foreign) < 0)
 		return -1;
 	return foreign;
-}
-
-static int mismatch(const struct ctx_infos *infos, const struct pg_control *control)
-{
-	const struct backup_db *db = backup_info_current(&infos->backup);
-
-	(void)err_set(ERR_FILE_INVALID, "backup and archive info files exist but do not match the database\n"
-		"stanza  : version = %s, system-id = %" PRIu64 "\n"
-		"database: version = %s, system-id = %" PRIu64,
-		db->version, db->system_id, control->version->name, control->system_id);
-	(void)err_hint("is this the correct stanza?");
-	return err_hint("did an error occur during stanza-upgrade?");
 }
 
 static int write_infos(struct arena *a, const struct config *cfg, struct store *repo,
@@ -92,7 +79,7 @@ static int both_exist(struct arena *a, const struct config *cfg, const struct ct
 	if (ctx_infos(a, cfg, repo->store, &infos) != 0)
 		return -1;
 	if (!ctx_archive_fits(&infos.archive, control) || !ctx_backup_fits(&infos.backup, control))
-		return mismatch(&infos, control);
+		return ctx_mismatch(&infos.backup, control);
 	if (complete_copies(a, cfg, repo->store, &infos) != 0)
 		return -1;
 	log_info("stanza '%s' already exists on repo%u and is valid", cfg->stanza, repo->key);
