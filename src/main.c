@@ -64,9 +64,13 @@ static int set_priority(const struct config *cfg)
 
 static void start_log(const struct config *cfg)
 {
+	/* stdout belongs to the JSON of a dry run, for the program that reads it */
+	bool json = cfg->dry_run && cfg->output && strcmp(cfg->output, "json") == 0;
+	enum log_level console = cfg->log_level_console, err = cfg->log_level_stderr;
 	const struct log_config log = {
-		.console = cfg->log_level_console,
-		.stderr_level = cfg->log_level_stderr,
+		.console = json ? LOG_OFF : console,
+		.stderr_level = json && console > err ? console : err,
+		.dry_run = cfg->dry_run,
 		.file = cfg->log_level_file,
 		.timestamp = cfg->log_timestamp,
 		.process_width = cfg->process_max > 99 ? 3 : 2,

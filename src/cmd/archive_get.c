@@ -95,7 +95,8 @@ static int read_control(struct arena *a, const struct config *cfg, const struct 
 int cmd_archive_get(struct arena *a, const struct config *cfg)
 {
 	struct wal_get_opts o = {.stanza = cfg->stanza,
-		.gap_wait_ms = archive_get_is_repeated(cfg->pg.v[0].path) ? 0 : cfg->archive_timeout,
+		.gap_wait_ms =
+			archive_get_is_repeated(cfg->pg.v[0].path) ? 0 : cfg->archive_timeout,
 		.gap_is_end = strcmp(cfg->archive_gap, "end") == 0,
 		.buffer_size = (size_t)cfg->buffer_size};
 	const struct pg_version *forced;
@@ -109,9 +110,12 @@ int cmd_archive_get(struct arena *a, const struct config *cfg)
 	if (ctx_forced_version(cfg, &forced) != 0 || read_control(a, cfg, forced, &control) != 0)
 		return -1;
 	o.name = cfg->params.v[0];
-	/* A fork that had to be forced into a version has WAL headers that no version has. */
-	o.expect = (struct wal_expect){forced == NULL ? control.version->name : NULL,
-		control.system_id, control.wal_segment_size};
+	/* A fork that had to be forced into a version has WAL headers that no version has; what was stored
+	 * without the check must come back without it. */
+	o.expect = (struct wal_expect){control.version->name, control.system_id,
+		control.wal_segment_size};
+	if (forced != NULL || !cfg->archive_header_check)
+		o.expect.version = NULL;
 	if (open_repos(a, cfg, &control, &repos, &n) != 0)
 		return -1;
 	int rc = wal_get(a, &o, repos, n, &from);

@@ -65,8 +65,21 @@ static int load_archives(struct arena *a, const char *stanza, struct info_repo *
 	return 0;
 }
 
+/* Releases of pgBackRest before 2.60 hold one lock for all repositories, which counts for the first of them;
+ * ours hold that one shared, and that is not seen here. */
+static int look_at_backup(struct arena *a, const struct config *cfg, const char *stanza, bool first,
+	struct info_repo *r)
+{
+	if (lock_look(cfg->lock_path, arena_printf(a, "%s-backup-%u.lock", stanza, r->key), &r->lock) != 0)
+		return -1;
+	if (r->lock.held || !first)
+		return 0;
+	return lock_look(cfg->lock_path, arena_printf(a, "%s-backup.lock", stanza), &r->lock);
+}
+
 /* 0 and a code, or -1 with the record. */
-static int load_repo(struct arena *a, const struct config *cfg, const char *stanza, struct info_repo *r)
+static int load_repo(struct arena *a, const struct config *cfg, const char *stanza, bool first,
+	struct info_repo *r)
 {
 	struct store_entry e;
 	int there = store_stat(a, r->store, layout_backup_root(a, stanza), &e);
@@ -85,13 +98,16 @@ static int load_repo(struct arena *a, const struct config *cfg, const char *stan
 		r->code = INFO_MISSING_DATA;
 		return 0;
 	}
-	if (load_archives(a, stanza, r) != 0 ||
-		lock_look(cfg->lock_path, arena_printf(a, "%s-backup-%u.lock", stanza, r->key), &r->lock) != 0)
+	if (look_at_backup(a, cfg, stanza, first, r) != 0)
+		return -1;
+	r->code = r->backup.backups.n == 0 ? INFO_NO_BACKUP : INFO_OK;
+	if (cfg->set != NULL && r->code == INFO_OK && backup_info_find(&r->backup, cfg->set) == NULL) {
+		r->code = INFO_SET_NOT_FOUND; /* and nothing else of this repository is shown */
+		return 0;
+	}
+	if (load_archives(a, stanza, r) != 0)
 		return -1;
 	r->loaded = true;
-	r->code = r->backup.backups.n == 0 ? INFO_NO_BACKUP : INFO_OK;
-	if (cfg->set != NULL && r->code == INFO_OK && backup_info_find(&r->backup, cfg->set) == NULL)
-		r->code = INFO_SET_NOT_FOUND;
 	return 0;
 }
 
@@ -175,12 +191,11 @@ static int gather(struct arena *a, const struct config *cfg, const struct ctx_re
 		r->store = repos->v[i].store;
 		vec_init(&r->archives, a);
 		if (progress) {
-			if (lock_look(cfg->lock_path, arena_printf(a, "%s-backup-%u.lock", name, r->key),
-				&r->lock) != 0)
+			if (look_at_backup(a, cfg, name, i == 0, r) != 0)
 				return -1;
 			continue;
 		}
-		if (load_repo(a, cfg, name, r) != 0)
+		if (load_repo(a, cfg, name, i == 0, r) != 0)
 			take_error(a, r);
 		if (r->loaded)
 			add_backups(a, cfg, s, r);

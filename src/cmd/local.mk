@@ -11,3 +11,7 @@ libstrata_a_SOURCES += src/cmd/restore.c src/cmd/restore_intern.h src/cmd/restor
 libstrata_a_SOURCES += src/cmd/restore_owner.c src/cmd/restore_place.c src/cmd/restore_copy.c
 libstrata_a_SOURCES += src/cmd/restore_timeline.c src/cmd/recovery.c
 libstrata_a_SOURCES += src/cmd/help.c src/cmd/version.c
+libstrata_a_SOURCES += src/cmd/recovery_text.c src/cmd/recovery_text.h
+libstrata_a_SOURCES += src/cmd/restore_map.c src/cmd/restore_rules.c src/cmd/restore_db.c src/cmd/restore_clean.c
+libstrata_a_SOURCES += src/cmd/restore_plan.c src/cmd/restore_plan.h src/cmd/restore_plan_print.c
+libstrata_a_SOURCES += src/cmd/restore_wal.c

@@ -1,47 +1,24 @@
 /*
- * recovery: what tells PostgreSQL how to recover (format/repository.md 12.9, behaviours.md 8.5).
+ * recovery: what tells PostgreSQL how to recover (behaviours.md 8.5), put into the data directory.
  *
- * From 12 on the settings are appended to postgresql.auto.conf and a signal file is made; before, they are
- * recovery.conf.  Old recovery targets are commented out, so that they cannot stop this recovery.
+ * Everything that can be refused is refused by restore_plan_recovery, before anything is touched.  The texts
+ * are recovery_text's.  With type preserve nothing here writes: the files belong to the user.
  */
 #include "cmd/restore_intern.h"
 
-#include <ctype.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/str.h"
+#include "cmd/recovery_text.h"
 #include "config/load.h"
 
-#define AUTO_CONF "postgresql.auto.conf"
-#define AUTO_CONF_MAX (16u << 20) /* bytes */
+#define CONF_MAX (16u << 20) /* bytes */
 
-/* A setting in PostgreSQL's spelling: quotes doubled, backslashes too, because it reads escapes. */
-static void add_setting(struct buf *b, const char *name, const char *value)
+static bool preserves(const struct restore *r)
 {
-	buf_addf(b, "%s = '", name);
-	for (; *value != '\0'; value++) {
-		if (*value == '\'' || *value == '\\')
-			buf_addc(b, *value);
-		buf_addc(b, *value);
-	}
-	buf_adds(b, "'\n");
-}
-
-/* In restore_command a lone % begins a placeholder. */
-static char *double_percent(struct arena *a, const char *text)
-{
-	struct buf b;
-
-	buf_init(&b, a);
-	for (; *text != '\0'; text++) {
-		if (*text == '%')
-			buf_addc(&b, '%');
-		buf_addc(&b, *text);
-	}
-	return b.data;
+	return strcmp(r->type, "preserve") == 0;
 }
 
 /* The program for a shell.  A cmd option may be a command with words of its own; only what is the name of a
@@ -60,114 +37,66 @@ static const char *program(const struct restore *r)
 	return b.data;
 }
 
-static char *restore_command(const struct restore *r)
-{
-	struct arena *a = r->arena;
-
-	return arena_printf(a, "%s %s archive-get %%f \"%%p\"", double_percent(a, program(r)),
-		double_percent(a, config_pass_on(a, r->cfg, CMD_ARCHIVE_GET)));
-}
-
-static bool is_target_type(const char *type)
-{
-	return strcmp(type, "time") == 0 || strcmp(type, "name") == 0 || strcmp(type, "xid") == 0 ||
-		strcmp(type, "lsn") == 0;
-}
-
-static void add_target(const struct restore *r, struct buf *b)
+static struct recovery_ask ask_for(const struct restore *r)
 {
 	const struct config *cfg = r->cfg;
 
-	if (strcmp(r->type, "immediate") == 0)
-		add_setting(b, "recovery_target", "immediate");
-	else if (is_target_type(r->type))
-		add_setting(b, arena_printf(r->arena, "recovery_target_%s", r->type), cfg->target);
-	if (cfg->target_exclusive)
-		add_setting(b, "recovery_target_inclusive", "false");
-	if (cfg->target_action != NULL && strcmp(cfg->target_action, "pause") != 0)
-		add_setting(b, "recovery_target_action", cfg->target_action);
-	if (cfg->target_timeline != NULL) {
-		if (r->version->recovery_signal || strcmp(cfg->target_timeline, "current") != 0)
-			add_setting(b, "recovery_target_timeline", cfg->target_timeline);
-	} else if (strcmp(r->type, "immediate") == 0 && r->version->recovery_signal) {
-		add_setting(b, "recovery_target_timeline", "current");
-	}
+	return (struct recovery_ask){ .version = r->version, .type = r->type, .target = cfg->target,
+		.target_action = cfg->target_action, .target_timeline = cfg->target_timeline,
+		.target_exclusive = cfg->target_exclusive, .options = &cfg->recovery_option,
+		.archive_off = cfg->archive_mode != NULL && strcmp(cfg->archive_mode, "off") == 0,
+		.command = recovery_command(r->arena, program(r),
+			config_pass_on(r->arena, cfg, CMD_ARCHIVE_GET)) };
 }
 
-/* --recovery-option, sorted; true if one of them is restore_command. */
-static bool add_user_options(const struct restore *r, struct buf *b)
+/* A backup holds no signal files; if one does, they would not be those of this recovery. */
+static bool leaves_out(const struct restore *r, const char *name)
 {
-	const config_pairs *options = &r->cfg->recovery_option;
-	bool command = false;
-	strvec names;
+	const char *path = manifest_pg_path(name);
 
-	vec_init(&names, r->arena);
-	for (size_t i = 0; i < options->n; i++) {
-		char *name = arena_strdup(r->arena, options->v[i].key);
-		for (char *c = name; *c != '\0'; c++)
-			if (*c == '-')
-				*c = '_';
-		vec_push(&names, name);
-	}
-	for (size_t round = 0; round < names.n; round++) {
-		size_t least = names.n;
-		for (size_t i = 0; i < names.n; i++)
-			if (names.v[i] != NULL && (least == names.n || strcmp(names.v[i], names.v[least]) < 0))
-				least = i;
-		add_setting(b, names.v[least], options->v[least].value);
-		command |= strcmp(names.v[least], "restore_command") == 0;
-		names.v[least] = NULL;
-	}
-	return command;
-}
-
-static void add_settings(const struct restore *r, struct buf *b, const char *when)
-{
-	buf_addf(b, "# Recovery settings generated by pgStrata restore on %s\n", when);
-	bool command = add_user_options(r, b);
-	if (r->cfg->archive_mode != NULL && strcmp(r->cfg->archive_mode, "off") == 0)
-		add_setting(b, "archive_mode", "off");
-	if (!command)
-		add_setting(b, "restore_command", restore_command(r));
-	add_target(r, b);
-}
-
-/* "recovery_target", "recovery_target_time" ... with blanks before and an '=' behind. */
-static bool is_old_target(const char *line, size_t len)
-{
-	static const char *const tails[] = { "", "_action", "_inclusive", "_lsn", "_name", "_time", "_timeline",
-		"_xid", NULL };
-	const char *end = line + len, *c = line;
-
-	while (c < end && (*c == ' ' || *c == '\t'))
-		c++;
-	const char *name = c;
-	while (c < end && (isalnum((unsigned char)*c) || *c == '_'))
-		c++;
-	size_t name_len = (size_t)(c - name), stem = strlen("recovery_target");
-	while (c < end && (*c == ' ' || *c == '\t'))
-		c++;
-	if (c == end || *c != '=' || name_len < stem || strncmp(name, "recovery_target", stem) != 0)
+	if (strncmp(name, "pg_data/", strlen("pg_data/")) != 0 || !recovery_owns(r->version, path))
 		return false;
-	for (size_t i = 0; tails[i] != NULL; i++)
-		if (strlen(tails[i]) == name_len - stem && strncmp(name + stem, tails[i], name_len - stem) == 0)
-			return true;
-	return false;
+	return preserves(r) || strcmp(path, "postgresql.auto.conf") != 0;
 }
 
-static void comment_out(const struct buf *old, struct buf *b, const char *when)
-{
-	const char *line = old->data, *end = old->data + old->len;
+#define DROP_ROWS(r, list) \
+	do { \
+		size_t kept_ = 0; \
+		for (size_t i_ = 0; i_ < (list)->n; i_++) \
+			if (!leaves_out((r), (list)->v[i_].name)) \
+				(list)->v[kept_++] = (list)->v[i_]; \
+		(list)->n = kept_; \
+	} while (0)
 
-	while (line < end) {
-		const char *eol = memchr(line, '\n', (size_t)(end - line));
-		size_t len = (size_t)((eol == NULL ? end : eol) - line);
-		if (is_old_target(line, len))
-			buf_addf(b, "# Removed by pgStrata restore on %s # ", when);
-		buf_add(b, line, len);
-		buf_addc(b, '\n');
-		line += len + 1;
-	}
+/* Such a file may have been a link in the cluster. */
+static void drop_rows(struct restore *r)
+{
+	if (preserves(r) && manifest_file_find(r->m, "pg_data/postgresql.auto.conf") != NULL &&
+		leaves_out(r, "pg_data/postgresql.auto.conf"))
+		log_detail("skip 'postgresql.auto.conf' -- recovery type is preserve");
+	DROP_ROWS(r, &r->m->files);
+	DROP_ROWS(r, &r->m->links);
+	DROP_ROWS(r, &r->m->targets);
+}
+
+int restore_plan_recovery(struct restore *r)
+{
+	r->type = recovery_type(r->type, r->cfg->type_given, r->m->online);
+	struct recovery_ask ask = ask_for(r);
+
+	if (recovery_check(r->arena, &ask) != 0)
+		return -1;
+	if (ask.archive_off && !recovery_writes(r->type))
+		log_warn("archive-mode=off has no effect with recovery type %s, the restored cluster archives as it "
+			"is configured", r->type);
+	drop_rows(r);
+	return 0;
+}
+
+bool restore_keeps(const struct restore *r, const struct store_entry *e)
+{
+	return preserves(r) && (e->type == STORE_FILE || e->type == STORE_LINK) &&
+		recovery_owns(r->version, e->name);
 }
 
 static int write_file(struct restore *r, const char *name, const struct buf *b, mode_t mode)
@@ -175,53 +104,92 @@ static int write_file(struct restore *r, const char *name, const struct buf *b, 
 	const struct manifest_path *root = manifest_path_find(r->m, "pg_data");
 	struct put_opts put = { .atomic = true, .mode = mode, .set_owner = r->as_root };
 
+	/* what is linked stays a link: the new file is put where it leads */
+	const struct restore_place *link =
+		restore_place_of_link(r, arena_printf(r->arena, "pg_data/%s", name));
+	struct store *to = link == NULL ? r->pg : store_posix(r->arena, link->dir);
+
 	restore_owner(r, root->user, root->group, &put.uid, &put.gid);
-	return store_write(r->pg, name, b->data, b->len, &put);
+	return store_write(to, link == NULL ? name : link->file, b->data, b->len, &put);
 }
 
-static int write_auto_conf(struct restore *r, const char *when)
+/* postgresql.auto.conf: the settings come behind what the backup has in it. */
+static int write_appended(struct restore *r, const char *name, const char *settings, const char *when)
 {
 	struct buf old, b;
-	const struct manifest_file *f = manifest_file_find(r->m, "pg_data/" AUTO_CONF);
+	const struct manifest_file *f = manifest_file_find(r->m, arena_printf(r->arena, "pg_data/%s", name));
 
 	buf_init(&old, r->arena);
 	buf_init(&b, r->arena);
-	int rc = store_read(r->pg, AUTO_CONF, AUTO_CONF_MAX, true, &old);
+	int rc = store_read(r->pg, name, CONF_MAX, true, &old);
+	if (rc < 0)
+		return -1;
+	if (rc == STORE_ABSENT && *settings != '\0')
+		log_warn("%s does not exist -- creating to contain recovery settings", name);
+	recovery_comment_out(&b, &old, when);
+	if (b.len > 0 && *settings != '\0')
+		buf_addc(&b, '\n');
+	buf_adds(&b, settings);
+	if (b.len == old.len)
+		return 0;
+	log_info("write %s%s/%s", rc == STORE_ABSENT ? "" : "updated ", r->pg->root, name);
+	return write_file(r, name, &b, f == NULL ? 0600 : f->mode);
+}
+
+static int write_own(struct restore *r, const char *name, const char *settings)
+{
+	struct buf b;
+
+	if (*settings == '\0')
+		return 0;
+	buf_init(&b, r->arena);
+	buf_adds(&b, settings);
+	log_info("write %s/%s", r->pg->root, name);
+	return write_file(r, name, &b, 0600);
+}
+
+/* The user may have meant to bring a file that is not there. */
+static int look_at_kept(struct restore *r)
+{
+	static const char *const signals[] = { "recovery.signal", "standby.signal" };
+	const char *file = recovery_file(r->version);
+	struct store_entry e;
+	int rc = store_stat(r->arena, r->pg, file, &e);
+
 	if (rc < 0)
 		return -1;
 	if (rc == STORE_ABSENT)
-		log_warn(AUTO_CONF " does not exist -- creating to contain recovery settings");
-	comment_out(&old, &b, when);
-	if (strcmp(r->type, "none") != 0) {
-		if (b.len > 0)
-			buf_addc(&b, '\n');
-		add_settings(r, &b, when);
-	}
-	if (b.len == old.len)
+		log_warn("recovery type is preserve but recovery file does not exist at '%s'",
+			store_name(r->arena, r->pg, file));
+	if (!r->version->recovery_signal || !r->m->online)
 		return 0;
-	log_info("write %s%s/" AUTO_CONF, rc == STORE_ABSENT ? "" : "updated ", r->pg->root);
-	return write_file(r, AUTO_CONF, &b, f == NULL ? 0600 : f->mode);
+	for (size_t i = 0; i < 2; i++) {
+		rc = store_stat(r->arena, r->pg, signals[i], &e);
+		if (rc != STORE_ABSENT)
+			return rc;
+	}
+	log_warn("recovery type is preserve but neither recovery.signal nor standby.signal exists in '%s', without "
+		"which PostgreSQL gets no WAL from the archive", r->pg->root);
+	return 0;
 }
 
 int restore_write_recovery(struct restore *r)
 {
 	const char *when = clock_local(r->arena, clock_now_ms() / 1000);
 	const struct manifest_path *root = manifest_path_find(r->m, "pg_data");
-	bool none = strcmp(r->type, "none") == 0;
-	struct buf b;
+	struct recovery_ask ask = ask_for(r);
+	const char *file = recovery_file(r->version), *signal = recovery_signal(&ask);
+	struct buf nothing;
 
+	if (preserves(r))
+		return look_at_kept(r);
 	if (root == NULL)
 		return err_set(ERR_FORMAT, "the manifest of backup '%s' does not list the data directory",
 			r->m->label);
-	buf_init(&b, r->arena);
-	if (r->version->recovery_signal) {
-		if (write_auto_conf(r, when) != 0)
-			return -1;
-		return none ? 0 : write_file(r, "recovery.signal", &b, root->mode & 0644);
-	}
-	if (none)
-		return 0;
-	add_settings(r, &b, when);
-	log_info("write %s/recovery.conf", r->pg->root);
-	return write_file(r, "recovery.conf", &b, 0600);
+	const char *settings = recovery_settings(r->arena, &ask, when);
+	if (r->version->recovery_signal ? write_appended(r, file, settings, when) != 0 :
+			write_own(r, file, settings) != 0)
+		return -1;
+	buf_init(&nothing, r->arena);
+	return signal == NULL ? 0 : write_file(r, signal, &nothing, root->mode & 0644);
 }

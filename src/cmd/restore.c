@@ -4,7 +4,7 @@
  * pg_control is removed first and comes back last, so that no interrupted restore can be started; with
  * --delta the next run goes on from what is there, believing only bytes that hash to the manifest's sums.
  */
-#include "cmd/restore_intern.h"
+#include "cmd/restore_plan.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -61,7 +61,7 @@ static int check_bad_pages(const struct restore *r)
 
 	for (size_t i = 0; i < r->m->files.n; i++) {
 		const struct manifest_file *f = &r->m->files.v[i];
-		if (!f->page_check || f->page_ok)
+		if (!f->page_check || f->page_ok || restore_is_zeroed(r, f))
 			continue;
 		const char *name = store_name(r->arena, r->pg, manifest_pg_path(f->name));
 		if (r->cfg->checksum_page_error) {
@@ -115,10 +115,7 @@ static int load_manifest(struct restore *r)
 	if (r->version == NULL)
 		return err_set(ERR_VERSION_NOT_SUPPORTED, "backup '%s' is of PostgreSQL version '%s', which "
 			"pgStrata does not know", label, r->m->db.version);
-	/* Without WAL there is nothing to recover to, unless the user says so. */
-	if (!r->m->online && !r->cfg->type_given)
-		r->type = "none";
-	return 0;
+	return restore_plan_recovery(r);
 }
 
 static void announce(const struct restore *r)
@@ -128,32 +125,6 @@ static void announce(const struct restore *r)
 			clock_local(r->arena, r->m->start));
 	else
 		log_info("repo%u: restore backup set %s", r->repo->key, r->m->label);
-	const struct manifest_target *data = manifest_target_find(r->m, "pg_data");
-	if (data != NULL && strcmp(data->path, r->pg->root) != 0)
-		log_info("remap data directory to '%s'", r->pg->root);
-	for (size_t i = 0; i < r->m->targets.n; i++) {
-		const struct manifest_target *t = &r->m->targets.v[i];
-		if (!t->link || t->tablespace_oid != 0)
-			continue;
-		if (t->file != NULL)
-			log_warn("file link '%s' will be restored as a file at the same location",
-				manifest_pg_path(t->name));
-		else
-			log_warn("contents of directory link '%s' will be restored in a directory at the same "
-				"location", manifest_pg_path(t->name));
-	}
-}
-
-/* From here on the directory cannot be started until the restore is complete. */
-static int disarm(struct restore *r)
-{
-	struct store_entry e;
-	int rc = store_stat(r->arena, r->pg, "global/pg_control", &e);
-
-	if (rc != 0)
-		return rc < 0 ? -1 : 0;
-	log_detail("remove 'global/pg_control' so cluster will not start if restore does not complete");
-	return store_remove(r->pg, "global/pg_control", false);
 }
 
 /* By this file --delta knows the directory again, whatever is still missing: it comes first. */
@@ -161,7 +132,7 @@ static int keep_manifest(struct restore *r)
 {
 	const struct put_opts put = { .atomic = true, .mode = 0600 };
 
-	if (dir_make(r->pg->root, 0700) != 0)
+	if (restore_make_dir(r, r->pg->root, 0700) != 0)
 		return -1;
 	struct sink *to = store_put(r->arena, r->pg, KEPT_MANIFEST, &put);
 	return to == NULL ? -1 : manifest_write(r->m, to);
@@ -173,7 +144,7 @@ static int arm(struct restore *r)
 {
 	SCOPED_ARENA(a);
 	struct buf b;
-	const struct manifest_file *f = manifest_file_find(r->m, "pg_data/global/pg_control");
+	const struct manifest_file *f = manifest_file_find(r->m, CONTROL_NAME);
 	struct put_opts put = { .atomic = true };
 
 	if (f == NULL)
@@ -188,6 +159,8 @@ static int arm(struct restore *r)
 			return -1;
 	}
 	put.mode = f->mode;
+	put.set_mtime = true;
+	put.mtime = f->mtime;
 	put.set_owner = r->as_root;
 	restore_owner(r, f->user, f->group, &put.uid, &put.gid);
 	log_info("restore global/pg_control (performed last to ensure aborted restores cannot be started)");
@@ -210,18 +183,48 @@ static int finish(struct restore *r)
 	return 0;
 }
 
+/* A dry run goes on after a refusal, so that the plan is shown all the same: the first one is its result. */
+static int refusal(struct restore *r, int rc, struct err_value **first)
+{
+	if (rc == 0 || !r->cfg->dry_run || err_code() == ERR_TERM)
+		return rc;
+	struct err_value *v = err_take(r->arena);
+	if (*first == NULL)
+		*first = v;
+	return 0;
+}
+
+static int show_plan(struct restore *r, const struct restore_plan *plan, const struct err_value *refused)
+{
+	if (restore_plan_print(r, plan, refused) != 0)
+		return -1;
+	return refused == NULL ? 0 : err_restore(refused);
+}
+
 int cmd_restore(struct arena *a, const struct config *cfg)
 {
 	struct restore r = { .arena = a, .cfg = cfg, .type = cfg->type, .as_root = geteuid() == 0,
 		.barrier = barrier_new(a) };
+	struct err_value *refused = NULL;
+	struct restore_plan *plan;
 
-	if (ctx_pg(a, cfg, &r.pg) != 0 || check_not_running(&r) != 0 || check_delta(&r) != 0)
+	if (ctx_pg(a, cfg, &r.pg) != 0 || refusal(&r, check_not_running(&r), &refused) != 0 ||
+		check_delta(&r) != 0)
 		return -1;
 	if (restore_select(&r) != 0 || load_manifest(&r) != 0 || restore_check_timeline(&r) != 0)
 		return -1;
 	announce(&r);
+	if (restore_map(&r) != 0)
+		return -1;
 	restore_warn_owners(&r);
-	if (check_bad_pages(&r) != 0 || restore_check_places(&r) != 0 || disarm(&r) != 0)
+	if (restore_select_databases(&r) != 0 || refusal(&r, check_bad_pages(&r), &refused) != 0 ||
+		refusal(&r, restore_check_places(&r), &refused) != 0)
+		return -1;
+	if (restore_plan(&r, &plan) != 0 || refusal(&r, restore_plan_check(&r, plan), &refused) != 0)
+		return -1;
+	if (cfg->dry_run)
+		return show_plan(&r, plan, refused);
+	if (restore_disarm(&r) != 0)
 		return -1;
 	if (keep_manifest(&r) != 0 || restore_make_places(&r) != 0 || restore_copy(&r) != 0)
 		return err_hint("'%s' cannot be started as it is; run the restore again with --delta to go on.",

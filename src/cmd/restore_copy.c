@@ -26,13 +26,13 @@ struct copy {
 
 static bool is_control(const struct manifest_file *f)
 {
-	return strcmp(f->name, "pg_data/global/pg_control") == 0;
+	return strcmp(f->name, CONTROL_NAME) == 0;
 }
 
 /* The server would make the links anew from it; they are made by the restore. */
-static bool is_left_out(const struct manifest_file *f)
+bool restore_is_left_out(const char *name)
 {
-	return strcmp(f->name, "pg_data/tablespace_map") == 0;
+	return strcmp(name, "pg_data/tablespace_map") == 0;
 }
 
 static bool next(void *ctx, unsigned worker, uint32_t *job)
@@ -40,7 +40,7 @@ static bool next(void *ctx, unsigned worker, uint32_t *job)
 	struct copy *c = ctx;
 	const struct manifest *m = c->r->m;
 
-	while (c->next < m->files.n && is_left_out(&m->files.v[c->order[c->next]])) {
+	while (c->next < m->files.n && restore_is_left_out(m->files.v[c->order[c->next]].name)) {
 		log_detail("skip 'tablespace_map' -- tablespace links will be created based on mappings");
 		c->next++;
 	}
@@ -60,10 +60,18 @@ static int work(void *ctx, uint32_t job, struct buf *answer)
 	struct file_get_opts opts = { .stanza = r->cfg->stanza, .label = r->m->label, .codec = r->m->codec,
 		.delta = r->delta, .delta_by_time = r->delta_by_time, .copy_start = r->m->copy_start,
 		.dest_name = is_control(f) ? CONTROL_TEMP : NULL, .set_owner = r->as_root, .no_fsync = true };
+	const struct restore_place *link = restore_place_of_link(r, f->name);
 	struct file_get_result result;
+	struct store *to = r->pg;
 
+	/* a linked file is written where it is, not through the link */
+	if (link != NULL) {
+		to = store_posix(a, link->dir);
+		opts.dest_name = link->file;
+	}
+	opts.zeroed = restore_is_zeroed(r, f);
 	restore_owner(r, f->user, f->group, &opts.uid, &opts.gid);
-	if (file_get(a, r->repo->store, r->pg, f, &opts, &result) != 0)
+	if (file_get(a, r->repo->store, to, f, &opts, &result) != 0)
 		return -1;
 	buf_add(answer, &result, sizeof(result));
 	return 0;
@@ -83,10 +91,11 @@ static void log_restored(const struct copy *c, const struct manifest_file *f,
 		arena_printf(a, " - exists and matches size %" PRIu64 " and modification time %" PRId64, f->size,
 			f->mtime);
 
+	bool zeroed = result->how == FILE_GET_ZEROED, summed = !zeroed && f->size != 0;
 	sum_hex(&f->sum, hex);
-	log_detail("restore file %s%s (%s, %.2f%%)%s%s",
+	log_detail("restore %s %s%s (%s, %.2f%%)%s%s", zeroed ? "zeroed file" : "file",
 		store_name(a, c->r->pg, manifest_pg_path(f->name)), kept, str_size(a, f->size), percent,
-		f->size == 0 ? "" : " checksum ", f->size == 0 ? "" : hex);
+		summed ? " checksum " : "", summed ? hex : "");
 }
 
 static int done(void *ctx, uint32_t job, int rc, const void *data, size_t len)

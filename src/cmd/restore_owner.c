@@ -9,6 +9,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/map.h"
@@ -59,41 +60,66 @@ void restore_owner(struct restore *r, const char *user, const char *group, uid_t
 	}
 }
 
+/* What a name that cannot be had here becomes, for the user's eyes. */
+static const char *substitute(struct restore *r, bool group)
+{
+	if (!r->as_root)
+		return group ? "current group" : "current user";
+	const struct passwd *p = group ? NULL : getpwuid(r->fallback_uid);
+	const struct group *g = group ? getgrgid(r->fallback_gid) : NULL;
+	if (p == NULL && g == NULL)
+		return arena_printf(r->arena, "%s %u", group ? "group" : "user",
+			group ? (unsigned)r->fallback_gid : (unsigned)r->fallback_uid);
+	return arena_printf(r->arena, "'%s'", p != NULL ? p->pw_name : g->gr_name);
+}
+
+/* Root can have every owner that exists, all others only themselves. */
+static bool can_have(struct restore *r, const char *name, bool group)
+{
+	const struct owner_id *id = look_up(r, group ? &groups : &users, name, group);
+
+	return id->known && (r->as_root || id->id == (group ? getegid() : geteuid()));
+}
+
 static void warn_once(struct restore *r, struct map *seen, const char *name, bool group)
 {
-	const char *key = arena_printf(r->arena, "%s %s", group ? "group" : "user",
-		name == manifest_owner_unknown ? "" : name);
+	const char *what = group ? "group" : "user";
 
-	if (map_has(seen, key))
+	if (map_has(seen, name))
 		return;
-	map_put(seen, key, seen);
+	map_put(seen, name, seen);
 	if (name == manifest_owner_unknown)
-		log_warn("unknown %s in backup manifest mapped to %s", group ? "group" : "user",
-			r->as_root ? "the owner of the data directory" : "current user");
-	else if (!look_up(r, group ? &groups : &users, name, group)->known)
-		log_warn("unknown %s '%s' in backup manifest mapped to %s", group ? "group" : "user", name,
-			r->as_root ? "the owner of the data directory" : "current user");
+		log_warn("unknown %s in backup manifest mapped to %s", what, substitute(r, group));
+	else if (!can_have(r, name, group))
+		log_warn("unknown %s '%s' in backup manifest mapped to %s", what, name, substitute(r, group));
+}
+
+/* Names are shared strings: neighbours nearly always have the same owner. */
+static void warn_about(struct restore *r, bool group)
+{
+	struct map *seen = map_new(r->arena);
+	const char *last = NULL;
+
+	for (size_t i = 0; i < r->m->files.n + r->m->paths.n; i++) {
+		const struct manifest_file *f = i < r->m->files.n ? &r->m->files.v[i] : NULL;
+		const struct manifest_path *p = f == NULL ? &r->m->paths.v[i - r->m->files.n] : NULL;
+		const char *name = f != NULL ? (group ? f->group : f->user) : group ? p->group : p->user;
+		if (name != last)
+			warn_once(r, seen, name, group);
+		last = name;
+	}
 }
 
 void restore_warn_owners(struct restore *r)
 {
 	struct store_entry e;
-	struct map *seen = map_new(r->arena);
 
-	if (!r->as_root)
-		return;
-	if (store_stat(r->arena, r->pg, "", &e) == 0) {
+	if (r->as_root && store_stat(r->arena, r->pg, "", &e) == 0) {
 		r->fallback_uid = e.uid;
 		r->fallback_gid = e.gid;
 	} else {
 		err_clear(); /* not there or not to be seen: root */
 	}
-	for (size_t i = 0; i < r->m->files.n; i++) {
-		const struct manifest_file *f = &r->m->files.v[i];
-		/* Names are shared strings: neighbours nearly always have the same owner. */
-		if (i > 0 && f->user == f[-1].user && f->group == f[-1].group)
-			continue;
-		warn_once(r, seen, f->user, false);
-		warn_once(r, seen, f->group, true);
-	}
+	warn_about(r, false);
+	warn_about(r, true);
 }

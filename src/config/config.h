@@ -88,6 +88,11 @@ struct config {
 	bool delta, target_exclusive;
 	const char *target, *target_action, *target_timeline, *archive_mode;
 	config_pairs recovery_option;
+	config_pairs tablespace_map, link_map;
+	const char *tablespace_map_all;
+	bool link_all;
+	strvec db_include, db_exclude;
+	bool dry_run; /* expire too */
 
 	const char *pg_version_force;
 	unsigned repo_key; /* --repo; 0: not given */

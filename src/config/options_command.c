@@ -27,20 +27,20 @@ const struct option options_command[] = {
 	  .help = "Copy the WAL segments that the backup needs into the backup itself, so that it "
 		"can be restored without the archive." },
 	{ .name = "archive-gap", .type = OPT_ENUM, .section = SECTION_GLOBAL,
-	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = C_(ARCHIVE_GET), .def = "stop",
-	  .allowed = "stop|end", MEMBER(archive_gap),
+	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = C_(ARCHIVE_GET) | C_(RESTORE),
+	  .def = "stop", .allowed = "stop|end", MEMBER(archive_gap),
 	  .help = "What archive-get tells PostgreSQL at a hole in the archive: stop makes "
 		"recovery fail so that nothing is lost unseen, end lets recovery end there on "
-		"purpose." },
+		"purpose. Restore refuses at once with stop, and hands end on to archive-get." },
 	{ .name = "archive-get-queue-max", .type = OPT_SIZE, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = C_(ARCHIVE_GET), .def = "128MiB",
 	  .allowed = "0B..4PiB",
 	  .help = "How much WAL archive-get fetches ahead in the background." },
 	{ .name = "archive-header-check", .type = OPT_BOOL, .section = SECTION_GLOBAL,
-	  .theme = THEME_MAINTAINER, .flags = OPT_NEGATE | OPT_RESET, .commands = C_(ARCHIVE_PUSH),
-	  .def = "y", MEMBER(archive_header_check),
+	  .theme = THEME_MAINTAINER, .flags = OPT_NEGATE | OPT_RESET,
+	  .commands = C_(ARCHIVE_PUSH) | C_(ARCHIVE_GET), .def = "y", MEMBER(archive_header_check),
 	  .help = "Check that version and system identifier in the header of a WAL segment fit "
-		"the stanza before it is stored." },
+		"the stanza before it is stored, and the cluster before it is handed out." },
 	{ .name = "archive-missing-retry", .type = OPT_BOOL, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_NEGATE | OPT_RESET, .commands = C_(ARCHIVE_GET),
 	  .def = "y",
@@ -135,11 +135,12 @@ const struct option options_command[] = {
 	{ .name = "type", .type = OPT_ENUM, .section = SECTION_LINE, .theme = THEME_COMMAND,
 	  .commands = C_(BACKUP) | C_(INFO) | C_(RESTORE), .def_cmd = "backup=incr restore=default",
 	  .allowed_cmd = "backup=full|diff|incr info=full|diff|incr "
-		"restore=default|~preserve|immediate|~standby|none|name|time|~lsn|~xid",
+		"restore=default|preserve|immediate|standby|none|name|time|lsn|xid",
 	  MEMBER(type),
 	  .help = "Type of the backup: full, diff or incr. For restore where recovery ends: "
-		"default follows all WAL, immediate stops when the backup is consistent, time "
-		"and name stop at a target, none does no recovery. For info: show backups of "
-		"this type only." },
+		"default follows all WAL, immediate stops when the backup is consistent, time, "
+		"name, xid and lsn stop at a target, standby goes on following, preserve keeps "
+		"the recovery settings that the data directory has, none does no recovery. For "
+		"info: show backups of this type only." },
 	{ .name = NULL },
 };

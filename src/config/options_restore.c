@@ -15,11 +15,11 @@ const struct option options_restore[] = {
 		"archive_mode, off switches it off so that a copy of a cluster cannot write "
 		"into the archive of the original." },
 	{ .name = "db-exclude", .type = OPT_LIST, .section = SECTION_GLOBAL, .theme = THEME_COMMAND,
-	  .flags = OPT_RESET, .commands = C_(RESTORE),
+	  .flags = OPT_RESET, .commands = C_(RESTORE), MEMBER(db_exclude),
 	  .help = "Restore all databases except this one; repeat the option for several. The "
 		"excluded ones cannot be used afterwards and have to be dropped." },
 	{ .name = "db-include", .type = OPT_LIST, .section = SECTION_GLOBAL, .theme = THEME_COMMAND,
-	  .flags = OPT_RESET, .commands = C_(RESTORE),
+	  .flags = OPT_RESET, .commands = C_(RESTORE), MEMBER(db_include),
 	  .help = "Restore only this database and the system databases; repeat the option for "
 		"several. All others cannot be used afterwards and have to be dropped." },
 	{ .name = "detail-level", .type = OPT_ENUM, .section = SECTION_LINE, .theme = THEME_COMMAND,
@@ -27,8 +27,10 @@ const struct option options_restore[] = {
 	  .help = "How much info shows: full, or progress, which looks only at what runs at this "
 		"moment." },
 	{ .name = "dry-run", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_COMMAND,
-	  .commands = C_(EXPIRE), .def = "n",
-	  .help = "Show what would be done and change nothing." },
+	  .commands = C_(EXPIRE) | C_(RESTORE), .def = "n", MEMBER(dry_run),
+	  .help = "Show what would be done and change nothing. Restore shows its plan: the backup "
+		"and why it was chosen, where its files go and whether there is room, and the WAL "
+		"that recovery will need." },
 	{ .name = "filter", .type = OPT_STRING, .section = SECTION_LINE, .theme = THEME_COMMAND,
 	  .commands = C_(MANIFEST) | C_(REPO_LS),
 	  .help = "Show only what matches." },
@@ -37,17 +39,19 @@ const struct option options_restore[] = {
 	  .help = "Exit quietly with code 1 when the file is missing." },
 	{ .name = "link-all", .type = OPT_BOOL, .section = SECTION_GLOBAL, .theme = THEME_COMMAND,
 	  .flags = OPT_NEGATE | OPT_RESET, .commands = C_(RESTORE), .def = "n",
+	  MEMBER(link_all),
 	  .help = "Restore every symbolic link to its original destination." },
 	{ .name = "link-map", .type = OPT_HASH, .section = SECTION_GLOBAL, .theme = THEME_COMMAND,
-	  .flags = OPT_RESET, .commands = C_(RESTORE),
+	  .flags = OPT_RESET, .commands = C_(RESTORE), MEMBER(link_map),
 	  .help = "Restore a symbolic link to another destination, given as link=destination; "
 		"repeat the option for several." },
 	{ .name = "oldest", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_COMMAND,
 	  .commands = C_(EXPIRE), .def = "n", .depends = "stanza",
 	  .help = "Expire the oldest full backup and all that depends on it." },
 	{ .name = "output", .type = OPT_ENUM, .section = SECTION_LINE, .theme = THEME_COMMAND,
-	  .commands = C_(INFO) | C_(MANIFEST) | C_(REPO_LS) | C_(VERIFY) | C_(VERSION),
-	  .def = "text", .def_cmd = "verify=none", .allowed = "text|json",
+	  .commands = C_(INFO) | C_(MANIFEST) | C_(REPO_LS) | C_(RESTORE) | C_(VERIFY) |
+		C_(VERSION),
+	  .depends = "dry-run=y", .depends_for = C_(RESTORE), .def = "text", .def_cmd = "verify=none", .allowed = "text|json",
 	  .allowed_cmd = "verify=none|text version=text|num", MEMBER(output),
 	  .help = "Form of the output: text for people, json or num for programs." },
 	{ .name = "raw", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_COMMAND,
@@ -77,11 +81,12 @@ const struct option options_restore[] = {
 	  .commands = C_(REPO_LS), .def = "asc", .allowed = "none|asc|desc",
 	  .help = "Order of the list: asc, desc or none." },
 	{ .name = "tablespace-map", .type = OPT_HASH, .section = SECTION_GLOBAL,
-	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = C_(RESTORE),
+	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = C_(RESTORE), MEMBER(tablespace_map),
 	  .help = "Restore a tablespace to another folder, given as name-or-oid=path; repeat the "
 		"option for several." },
 	{ .name = "tablespace-map-all", .type = OPT_STRING, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = C_(RESTORE),
+	  MEMBER(tablespace_map_all),
 	  .help = "Restore all tablespaces below this folder." },
 	{ .name = "target", .type = OPT_STRING, .section = SECTION_LINE, .theme = THEME_COMMAND,
 	  .commands = C_(RESTORE), .required = C_(RESTORE), .depends = "type=lsn|name|time|xid",

@@ -18,9 +18,10 @@ struct file_get_opts {
 	uid_t uid;
 	gid_t gid;
 	bool no_fsync;		/* the caller syncs afterwards */
+	bool zeroed;		/* zeros of the full size, one hole where the platform has them; nothing is kept */
 };
 
-enum file_get_how { FILE_GET_WRITTEN, FILE_GET_KEPT };
+enum file_get_how { FILE_GET_WRITTEN, FILE_GET_KEPT, FILE_GET_ZEROED };
 
 struct file_get_result {
 	enum file_get_how how;

@@ -19,3 +19,4 @@ libstrata_a_SOURCES += src/repo/format5/manifest5_fields.c src/repo/format5/form
 libstrata_a_SOURCES += src/repo/format5/manifest5_read.c
 libstrata_a_SOURCES += src/repo/format5/manifest5_text.c
 libstrata_a_SOURCES += src/repo/format5/manifest5_write.c
+libstrata_a_SOURCES += src/repo/wal_reach.c src/repo/wal_reach.h

@@ -134,6 +134,8 @@ int scan_dir(struct scan *s, const char *name)
 	struct scan_dir dir = { .name = name, .db = is_db_dir(name),
 		.tblspc = strcmp(name, "pg_data/pg_tblspc") == 0 };
 
+	if (scan_skip_content(s, name))
+		return 0;
 	vec_init(&c.v, a);
 	if (store_list(s->pg, manifest_pg_path(name), collect_entry, &c) < 0)
 		return -1;

@@ -34,6 +34,8 @@ int scan_dir(struct scan *s, const char *name) must_check;
 
 /* scan_skip.c: is this entry left out (rules 1 to 11 of 5.12.1)? */
 bool scan_skip(struct scan *s, const struct scan_dir *dir, const struct store_entry *e);
+/* Is all that is in this directory left out by the user (rule 2)? */
+bool scan_skip_content(struct scan *s, const char *name);
 const struct map *scan_unlogged(struct arena *a, const struct store_entry *v, size_t n);
 
 /* scan_link.c: links and what they lead to (5.12.2); names of owners. */

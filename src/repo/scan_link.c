@@ -8,6 +8,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <errno.h>
 #include <string.h>
 
 #include "base/path.h"
@@ -61,6 +62,10 @@ static int check_destination(struct scan *s, const char *name, const struct stor
 	if (strchr(e->target, '\n') != NULL)
 		return err_set(ERR_FORMAT, "the destination of link '%s' contains a line feed, which "
 			"repository format 5 cannot hold", link);
+	errno = e->target_error;
+	if (errno != 0)
+		return err_sys(ERR_FILE_INFO, "unable to get info for path/file '%s' that link '%s' leads to",
+			absolute(s, name, e->target), link);
 	if (e->target_entry == NULL)
 		return err_set(ERR_FILE_OPEN, "unable to get info for missing path/file '%s' that link '%s' "
 			"leads to", absolute(s, name, e->target), link);

@@ -119,25 +119,36 @@ static bool is_emptied(const struct scan *s, const char *dir, const struct store
 	return (*below == '\0' && e->type == STORE_FILE) || strcmp(below, "/archive_status") == 0;
 }
 
-/* Rule 2: "name" drops the file or directory, "name/" keeps the directory and drops what is in it. */
+/* Rule 2: "name" drops the file or directory ... */
 static bool is_excluded(const struct scan *s, const struct scan_dir *dir, const struct store_entry *e)
 {
 	if (s->o->exclude == NULL || s->o->exclude->n == 0)
 		return false;
 	SCOPED_ARENA(a);
-	const char *parent = manifest_pg_path(dir->name);
-	const char *path = path_join(a, parent, e->name);
+	const char *path = path_join(a, manifest_pg_path(dir->name), e->name);
 
 	for (size_t i = 0; i < s->o->exclude->n; i++) {
 		const char *rule = s->o->exclude->v[i];
-		size_t len = strlen(rule);
 		if (strcmp(rule, path) == 0) {
 			log_info("exclude '%s' from backup using '%s' exclusion", store_name(a, s->pg, path), rule);
 			return true;
 		}
-		if (len > 1 && rule[len - 1] == '/' && strlen(parent) == len - 1 &&
-			strncmp(rule, parent, len - 1) == 0) {
-			log_info("exclude '%s' from backup using '%s' exclusion", store_name(a, s->pg, path), rule);
+	}
+	return false;
+}
+
+/* ... and "name/" keeps the directory and drops what is in it. */
+bool scan_skip_content(struct scan *s, const char *name)
+{
+	const char *path = manifest_pg_path(name);
+	size_t n = s->o->exclude == NULL ? 0 : s->o->exclude->n;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *rule = s->o->exclude->v[i];
+		size_t len = strlen(path);
+		if (len > 0 && strncmp(rule, path, len) == 0 && strcmp(rule + len, "/") == 0) {
+			log_info("exclude contents of '%s' from backup using '%s' exclusion",
+				store_name(s->scratch, s->pg, path), rule);
 			return true;
 		}
 	}

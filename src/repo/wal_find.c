@@ -53,6 +53,13 @@ static bool stored_parse(const char *entry, struct stored *out)
 	return false;
 }
 
+bool wal_is_stored_segment(const char *file_name)
+{
+	struct stored s;
+
+	return stored_parse(file_name, &s) && s.name_len == WAL_NAME && !s.unreadable;
+}
+
 struct find {
 	struct arena *a;
 	const char *dir, *name;

@@ -18,6 +18,9 @@ struct wal_file {
 
 typedef VEC(struct wal_file) wal_files;
 
+/* Is this the name of a stored segment that can be read: "<segment>-<sha1>[.suffix]", no .partial? */
+bool wal_is_stored_segment(const char *file_name);
+
 /* All stored files of this name (segment, partial: any hash and codec; others: exact).  An empty
  * list is proof of absence; -1 means unknown (also when a match has a suffix that we cannot expand,
  * ".xz"). Names ending in TEMP_SUFFIX do not count. */

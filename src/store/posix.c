@@ -140,6 +140,7 @@ static struct store_entry entry_of(const char *name, const struct stat *st)
 		.mode = st->st_mode & 0777,
 		.uid = st->st_uid,
 		.gid = st->st_gid,
+		.shared = S_ISREG(st->st_mode) && st->st_nlink > 1,
 	};
 }
 
@@ -205,6 +206,8 @@ static int link_target(struct arena *a, const char *name, struct store_entry *e)
 		struct store_entry *to = arena_new_object(a, struct store_entry);
 		*to = entry_of(path_base(e->target), &st);
 		e->target_entry = to;
+	} else if (errno == ELOOP || errno == ENAMETOOLONG || errno == EACCES) {
+		e->target_error = errno; /* who only removes links need not care */
 	} else if (!is_missing(errno)) {
 		return err_sys(ERR_FILE_INFO, "unable to get info for path/file '%s'", full);
 	}

@@ -196,8 +196,9 @@ static int complete(struct posix_put *p)
 {
 	if (flush(p) != 0)
 		return -1;
-	bool hole_at_end = p->zeros >= HOLE_MIN;
-	if (settle_zeros(p) != 0)
+	/* a file of nothing but zeros needs no block, however small it is */
+	bool hole_at_end = p->zeros >= HOLE_MIN || (p->zeros > 0 && p->zeros == p->size);
+	if (!hole_at_end && settle_zeros(p) != 0)
 		return -1;
 	if ((hole_at_end || p->reserved > p->size) && sys.ftruncate(p->fd, (off_t)p->size) != 0)
 		return err_sys(ERR_FILE_WRITE, "unable to write '%s'", p->path);

@@ -26,10 +26,12 @@ struct store_entry {
 	mode_t mode;	  /* permission bits, 0777 mask */
 	uid_t uid;
 	gid_t gid;
+	bool shared;	    /* files only: it has another name somewhere (a hard link) */
 	const char *target; /* links only: as readlink gives it */
 	/* Links only: what the destination itself is (lstat of it; a link again has no
 	 * target_entry of its own); NULL if it does not exist. */
 	const struct store_entry *target_entry;
+	int target_error; /* errno: the destination leads nowhere or where we may not look */
 };
 
 enum { STORE_ABSENT = 1 }; /* "proven absent", where missing_ok allows it */

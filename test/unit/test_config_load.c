@@ -203,8 +203,6 @@ static const struct failure value_failures[] = {
 	{BACKUP "--type=bogus", NULL, NULL, 32,
 		"'bogus' is not allowed for 'type' option\n"
 		"HINT: allowed values are 'full', 'diff', 'incr'"},
-	{RESTORE "--type=lsn --target=1/1", NULL, NULL, 32,
-		"'lsn' is not yet supported for 'type' option\n"},
 	{"pgstrata info --repo1-type=s3", NULL, NULL, 32,
 		"'s3' is not yet supported for 'repo1-type' option\n"},
 	{"pgstrata info --repo1-path=relative", NULL, NULL, 32,
