@@ -138,8 +138,7 @@ recovers_whole($restored, $state, 'wrong from the start');
 
 # An operator may end a recovery at a hole on purpose.
 rename $file, "$dir/away" or die "rename: $!";
-restore('--archive-mode=off', '--recovery-option=restore_command='
-	. shell_words($get->command('--archive-gap=end', 'archive-get')) . ' %f "%p"');
+restore('--archive-mode=off', '--archive-gap=end');
 ok($restored->start, 'archive-gap=end: the server starts');
 $restored->wait_for_recovery_end;
 like($restored->log_text, qr/WARN: +WAL segment $middle is missing .*recovery ends here/, 'with a warning');
@@ -149,8 +148,7 @@ ok($rows == $last && $rows < $all, "the rows before the hole are there, and no o
 
 # A standby keeps asking, and archive-get does not keep it from streaming by waiting for a hole to be filled.
 $get->set(global => { 'archive-timeout' => '10m' });
-restore('--archive-mode=off');
-rename $restored->data . '/recovery.signal', $restored->data . '/standby.signal' or die "rename: $!";
+restore('--archive-mode=off', '--type=standby');
 my $asked = sub { scalar(() = slurp($requests) =~ /^$_[0]$/mg) };
 my $before = $asked->($middle);
 $restored->start;

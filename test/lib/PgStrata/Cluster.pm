@@ -136,6 +136,13 @@ sub wait_sql {
 	return wait_until(sub { ($self->psql($sql, may_fail => 1) // '') eq $expected }, $seconds);
 }
 
+# Two thirds of a new cluster's files are its template databases: without them backups and restores are faster, and
+# no database can be made.
+sub drop_templates {
+	my ($self) = @_;
+	$self->psql($_) for 'UPDATE pg_database SET datistemplate = false', map { "DROP DATABASE template$_" } 0, 1;
+}
+
 sub wait_for_recovery_end {
 	my ($self, $seconds) = @_;
 	$self->wait_sql('SELECT pg_is_in_recovery()', 'f', $seconds)
@@ -148,10 +155,12 @@ sub switch_wal {
 	return $self->psql('SELECT pg_walfile_name(pg_switch_wal())');
 }
 
-# wait_archived(SEGMENT): until the archiver reports it or a later one.
+# wait_archived(SEGMENT): until nothing up to this switched segment waits for the archiver.  What it archived last says
+# nothing: the history file of a backup bears the name of an earlier segment and may come later.
 sub wait_archived {
 	my ($self, $segment, $seconds) = @_;
-	return $self->wait_sql("SELECT last_archived_wal >= '$segment' FROM pg_stat_archiver", 't', $seconds);
+	return $self->wait_sql("SELECT count(*) FROM pg_ls_dir('pg_wal/archive_status') AS name"
+		. " WHERE name LIKE '%.ready' AND left(name, 24) <= '$segment'", '0', $seconds);
 }
 
 # Lose the data directory; the folder itself too.

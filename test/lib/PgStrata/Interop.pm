@@ -16,10 +16,13 @@ use warnings;
 use Digest::SHA qw(sha1_hex);
 use Exporter qw(import);
 use File::Path qw(make_path remove_tree);
+use JSON::PP ();
+use POSIX ();
 use PgStrata;
 use Test::More;
 
-our @EXPORT = qw(need_pgbackrest pgbackrest_since archive_into drop_templates odd_content backup_by same_info same_info_text
+our @EXPORT = qw(need_pgbackrest pgbackrest_since archive_into drop_templates odd_content backup_by start_background
+	end_background same_info same_info_text
 	restored_tree restore_to stored_segments info_checksum edit_info_file codecs codec_suffix);
 
 my %suffix = (none => '', gz => '.gz', lz4 => '.lz4', zst => '.zst', bz2 => '.bz2');
@@ -70,8 +73,8 @@ sub odd_content {
 	my ($pg, $place) = @_;
 	my $data = $pg->data;
 	make_path("$data/extra/empty folder", "$data/extra/deep/er", "$place/dir/sub", "$place/etc");
-	my @names = ('a=b {"x"} ü.txt', '[section]', '#comment', 'x="1"', 'odd={"k"=1', 'back\\slash', '-dash', "tab\there",
-		'ends with blank ', '100% $HOME `id` \'q\'', 'n' x 250, 'latin1-' . chr(0xe4), '~tilde', '=', '==',
+	my @names = ('a=b {"x"} ü.txt', '[section]', '#comment', 'x="1"', 'odd={"k"=1', 'back\\slash', '-dash',
+		"tab\there", 'ends with blank ', '100% $HOME `id` \'q\'', 'n' x 250, 'latin1-' . chr(0xe4), '~tilde', '=', '==',
 		'null=null', 'a.gz', '.hidden', 'pg_internal.init');
 	spew("$data/extra/$names[$_]", "content $_ of " . length($names[$_])) for 0 .. $#names;
 	spew("$data/extra/empty.bin", '');
@@ -87,6 +90,42 @@ sub odd_content {
 	spew("$place/etc/custom.conf", "# a linked file\n");
 	symlink "$place/dir", "$data/extlink" or die "symlink: $!";
 	symlink "$place/etc/custom.conf", "$data/custom.conf" or die "symlink: $!";
+}
+
+my %running;
+
+# start_background(STANZA, ARGUMENT...): run in the background, in a process group of its own that ends with the test, with
+# output to a file.  Returns the process.
+sub start_background {
+	my ($stanza, @arguments) = @_;
+	PgStrata::at_end(\&end_all) if !%running;
+	my $log = work_dir() . '/background.log';
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		setpgrp 0, 0;
+		open(STDOUT, '>', $log) && open(STDERR, '>&', \*STDOUT) && open(STDIN, '<', '/dev/null')
+			or POSIX::_exit(126);
+		exec { $stanza->{program} } $stanza->command(@arguments) or POSIX::_exit(127);
+	}
+	setpgrp $pid, $pid;
+	$running{$pid} = $log;
+	return $pid;
+}
+
+# Wait for its end: its exit code, as from run_command, and what it printed.  Helpers that it left are killed.
+sub end_background {
+	my ($pid) = @_;
+	waitpid $pid, 0;
+	my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+	kill 'KILL', -$pid;
+	return ($code, slurp(delete $running{$pid}));
+}
+
+sub end_all {
+	for my $pid (keys %running) {
+		kill 'KILL', -$pid;
+		waitpid $pid, 0;
+	}
 }
 
 # A test point: a backup by this program succeeds; its label.
@@ -155,18 +194,18 @@ sub control_masked {
 	return sha1_hex($bytes);
 }
 
-# restored_tree(DATA): a snapshot of a restored cluster with the content of its tablespaces and the times of its
-# files.  Left out: recovery.signal, which 2.45 makes even for type none; the time of postgresql.auto.conf, which both
-# write anew.
+# restored_tree(DATA): a snapshot of a restored cluster with what its links lead to and the times of its files.  Left out:
+# recovery.signal, which 2.45 makes even for type none; the time of postgresql.auto.conf, which both write anew.
 sub restored_tree {
 	my ($data) = @_;
 	my $tree = snapshot($data, ignore => qr/^recovery\.signal$/);
-	for my $name (grep { $tree->{$_} =~ /^l / && m{^pg_tblspc/\d+$} } keys %$tree) {
-		my $space = snapshot("$data/" . $name . '/.');
-		$tree->{"$name/$_"} = $space->{$_} for grep { $_ ne '.' } keys %$space;
+	for my $link (grep { $tree->{$_} =~ /^l / } keys %$tree) {
+		my $behind = snapshot("$data/$link" . (-d "$data/$link" ? '/.' : ''));
+		$tree->{"$link/$_"} = $behind->{$_} for keys %$behind;
+		$tree->{"$link/."} = snapshot(readlink "$data/$link")->{'.'} if -f "$data/$link";
 	}
-	for my $name (grep { $tree->{$_} =~ /^f / } keys %$tree) {
-		$tree->{$name} .= ' ' . (stat "$data/$name")[9] if $name !~ m{^(postgresql\.auto\.conf|global/pg_control)$};
+	for my $name (grep { $tree->{$_} =~ /^f / && -e "$data/$_" } keys %$tree) {
+		$tree->{$name} .= ' ' . (stat _)[9] if $name !~ m{^(postgresql\.auto\.conf|global/pg_control)$};
 	}
 	$tree->{'global/pg_control'} =~ s/\S+$/control_masked(slurp("$data\/global\/pg_control"))/e;
 	return $tree;
@@ -182,21 +221,32 @@ sub stored_segments {
 	return \%segment;
 }
 
-# The checksum of a file in the grammar of backup.info, computed from its lines as the format describes; good enough for
-# keys without =.
+# A line of an info file: key and value, parted by the first = that leaves valid JSON behind it.
+sub key_and_value {
+	my ($line) = @_;
+	my $json = JSON::PP->new->utf8(0)->allow_nonref->loose;
+	while ($line =~ /=/g) {
+		my ($key, $value) = (substr($line, 0, pos($line) - 1), substr($line, pos $line));
+		return ($key, $value) if eval { $json->decode($value); 1 };
+	}
+	die "not a line of an info file: $line\n";
+}
+
+# The checksum of a file in the grammar of backup.info, from its text, as the format describes it.
 sub info_checksum {
 	my ($text) = @_;
 	my ($section, $fed, $stream) = ('', undef, '');
-	for my $line (split /\n/, $text) {
+	for my $line (grep { length } split /\n/, $text) {
 		if ($line =~ /^\[(.+)\]$/) {
 			$section = $1;
-		} elsif ($line =~ /^(.*?)=(.*)$/ && $1 ne 'backrest-checksum') {
-			my ($key, $value) = ($1, $2);
-			$key =~ s/(["\\])/\\$1/g;
-			$stream .= defined $fed && $fed eq $section ? ',' : (defined $fed ? '},' : '') . "\"$section\":{";
-			$stream .= "\"$key\":$value";
-			$fed = $section;
+			next;
 		}
+		my ($key, $value) = key_and_value($line);
+		next if $key eq 'backrest-checksum';
+		$key =~ s/(["\\])/\\$1/g;
+		$stream .= defined $fed && $fed eq $section ? ',' : (defined $fed ? '},' : '') . "\"$section\":{";
+		$stream .= "\"$key\":$value";
+		$fed = $section;
 	}
 	return sha1_hex("{$stream}}");
 }
