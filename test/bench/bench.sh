@@ -3,7 +3,8 @@
 #
 #   sh test/bench/bench.sh [PROGRAM]     default: pgstrata found in PATH
 #
-# SCALE (pgbench scale; 100 is about 1.5 GB), RUNS (default 5), WORKERS (default 2), SEGMENTS (default 20) change it.
+# SCALE (pgbench scale; 100 is about 1.5 GB), RUNS (default 5), WORKERS (default 2), SEGMENTS (default 20), FILES (small files
+# for the second half, default 100000; 0 leaves it out) and FILE_RUNS (default 3) change it.
 # Run as the user that may start PostgreSQL, not as root; it works below ${TMPDIR:-/tmp} and removes what it made.
 set -eu
 
@@ -13,6 +14,7 @@ peer=$(command -v pgbackrest) || { echo "bench: pgbackrest not found" >&2; exit 
 [ "$(id -u)" != 0 ] || { echo "bench: PostgreSQL refuses to run as root" >&2; exit 1; }
 bindir=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
 scale=${SCALE:-100} runs=${RUNS:-5} workers=${WORKERS:-2} segments=${SEGMENTS:-20}
+files=${FILES:-100000} file_runs=${FILE_RUNS:-3}
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/pgbackrest-bench.XXXXXX")
 stop() {
@@ -82,25 +84,31 @@ row() {
 	awk -v n="$1" -v f="$2" -v a="$v_ours_1" -v b="$v_peer_1" -v c="$v_ours_2" -v d="$v_peer_2" -v e="$v_ours_3" \
 		-v g="$v_peer_3" 'BEGIN {
 		wall = (b > 0) ? a / b : 0; cpu = (d > 0) ? c / d : 0
-		printf("| %-12s | %8.*f | %8.*f | %5.2f | %8.*f | %8.*f | %5.2f | %6.1f | %6.1f |\n", n, f, a, f, b, wall,
+		printf("| %-13s | %8.*f | %8.*f | %5.2f | %8.*f | %8.*f | %5.2f | %6.1f | %6.1f |\n", n, f, a, f, b, wall,
 			f, c, f, d, cpu, e / 1024, g / 1024) }'
+}
+
+# back_and_forth SUFFIX: one backup, restore and delta restore by each.
+back_and_forth() {
+	# shellcheck disable=SC2086
+	{
+		run "backup$1" ours $ours --type=full backup
+		run "backup$1" peer $theirs --type=full backup
+		for who in ours peer; do
+			[ $who = ours ] && command=$ours || command=$theirs
+			rm -rf "$work/restored"
+			mkdir -m 700 "$work/restored"
+			run "restore$1" $who $command --pg1-path="$work/restored" --type=none restore
+			run "delta$1" $who $command --pg1-path="$work/restored" --type=none --delta restore
+		done
+	}
+	rm -rf "$work/restored"
 }
 
 i=0
 while [ "$i" -lt "$runs" ]; do
 	say "backup and restore, run $((i + 1)) of $runs"
-	# shellcheck disable=SC2086
-	{
-		run backup ours $ours --type=full backup
-		run backup peer $theirs --type=full backup
-		rm -rf "$work/restored"; mkdir -m 700 "$work/restored"
-		run restore ours $ours --pg1-path="$work/restored" --type=none restore
-		run delta ours $ours --pg1-path="$work/restored" --type=none --delta restore
-		rm -rf "$work/restored"; mkdir -m 700 "$work/restored"
-		run restore peer $theirs --pg1-path="$work/restored" --type=none restore
-		run delta peer $theirs --pg1-path="$work/restored" --type=none --delta restore
-	}
-	rm -rf "$work/restored"
+	back_and_forth ''
 	i=$((i + 1))
 done
 
@@ -127,14 +135,33 @@ for f in "$work"/wal/*; do
 	cmp "$work/get/a" "$f" && cmp "$work/get/b" "$f"
 done
 
+if [ "$files" -gt 0 ]; then
+	say "$files small files"
+	rm -rf "$work"/ours/repo/backup/b/2* "$work"/peer/repo/backup/b/2*
+	mkdir "$work/pg/extra"
+	perl -e 'my ($dir, $n) = @ARGV; for my $i (1 .. $n) { my $d = sprintf "%s/%03d", $dir, $i % 500; mkdir $d;
+		open my $f, ">", "$d/$i" or die; print $f "row $i " x (1 + $i % 400) }' "$work/pg/extra" "$files"
+	i=0
+	while [ "$i" -lt "$file_runs" ]; do
+		say "many files, run $((i + 1)) of $file_runs"
+		back_and_forth -files
+		i=$((i + 1))
+	done
+fi
+
 echo "$("$program" version), $("$peer" version), PostgreSQL $("$bindir/postgres" -V | awk '{ print $3 }'), $(nproc) cores," \
-	"cluster $(du -sm "$work/pg/base" | cut -f1) MB, zst 3, $workers workers, medians of $runs runs ($segments segments)"
+	"cluster $(du -sm "$work/pg/base" | cut -f1) MB, zst 3, $workers workers, medians of $runs runs ($segments segments; -files: $files files more, $file_runs runs)"
 echo
-echo "|              | wall, s  | peer     | ratio | CPU, s   | peer     | ratio | MB     | peer   |"
-echo "|--------------|----------|----------|-------|----------|----------|-------|--------|--------|"
+echo "|               | wall, s  | peer     | ratio | CPU, s   | peer     | ratio | MB     | peer   |"
+echo "|---------------|----------|----------|-------|----------|----------|-------|--------|--------|"
 row backup 2
 row restore 2
 row delta 2
 row push 3
 row get 3
 row info 3
+if [ "$files" -gt 0 ]; then
+	row backup-files 2
+	row restore-files 2
+	row delta-files 2
+fi
