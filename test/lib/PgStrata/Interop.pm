@@ -74,8 +74,8 @@ sub odd_content {
 	my $data = $pg->data;
 	make_path("$data/extra/empty folder", "$data/extra/deep/er", "$place/dir/sub", "$place/etc");
 	my @names = ('a=b {"x"} ü.txt', '[section]', '#comment', 'x="1"', 'odd={"k"=1', 'back\\slash', '-dash',
-		"tab\there", 'ends with blank ', '100% $HOME `id` \'q\'', 'n' x 250, 'latin1-' . chr(0xe4), '~tilde', '=', '==',
-		'null=null', 'a.gz', '.hidden', 'pg_internal.init');
+		"tab\there", 'ends with blank ', '100% $HOME `id` \'q\'', 'n' x 250, 'latin1-' . chr(0xe4), '~tilde', '=',
+		'==', 'null=null', 'a.gz', '.hidden', 'pg_internal.init');
 	spew("$data/extra/$names[$_]", "content $_ of " . length($names[$_])) for 0 .. $#names;
 	spew("$data/extra/empty.bin", '');
 	spew("$data/extra/deep/er/8192", 'p' x 8192);
@@ -94,8 +94,8 @@ sub odd_content {
 
 my %running;
 
-# start_background(STANZA, ARGUMENT...): run in the background, in a process group of its own that ends with the test, with
-# output to a file.  Returns the process.
+# start_background(STANZA, ARGUMENT...): run in the background, in a process group of its own that ends with the test,
+# with output to a file.  Returns the process.
 sub start_background {
 	my ($stanza, @arguments) = @_;
 	PgStrata::at_end(\&end_all) if !%running;
@@ -194,8 +194,8 @@ sub control_masked {
 	return sha1_hex($bytes);
 }
 
-# restored_tree(DATA): a snapshot of a restored cluster with what its links lead to and the times of its files.  Left out:
-# recovery.signal, which 2.45 makes even for type none; the time of postgresql.auto.conf, which both write anew.
+# restored_tree(DATA): a snapshot of a restored cluster with what its links lead to and the times of its files.  Left
+# out: recovery.signal, which 2.45 makes even for type none; the time of postgresql.auto.conf, which both write anew.
 sub restored_tree {
 	my ($data) = @_;
 	my $tree = snapshot($data, ignore => qr/^recovery\.signal$/);
@@ -204,8 +204,9 @@ sub restored_tree {
 		$tree->{"$link/$_"} = $behind->{$_} for keys %$behind;
 		$tree->{"$link/."} = snapshot(readlink "$data/$link")->{'.'} if -f "$data/$link";
 	}
-	for my $name (grep { $tree->{$_} =~ /^f / && -e "$data/$_" } keys %$tree) {
-		$tree->{$name} .= ' ' . (stat _)[9] if $name !~ m{^(postgresql\.auto\.conf|global/pg_control)$};
+	for my $name (grep { $tree->{$_} =~ /^f / } keys %$tree) {
+		next if $name =~ m{^(postgresql\.auto\.conf|global/pg_control)$};
+		$tree->{$name} .= ' ' . ((stat "$data/$name")[9] // 'a linked file');
 	}
 	$tree->{'global/pg_control'} =~ s/\S+$/control_masked(slurp("$data\/global\/pg_control"))/e;
 	return $tree;
