@@ -30,7 +30,7 @@ for argument in "$@"; do
 	esac
 done
 
-test_packages="$build_packages libcmocka-dev perl pgbackrest postgresql"
+test_packages="$build_packages libcmocka-dev perl pgbackrest postgresql zstd"
 ci_packages="$test_packages clang debootstrap xz-utils"
 deep_packages="$test_packages clang libclang-rt-dev"
 passed=0 failed=0 skipped=0
@@ -59,6 +59,7 @@ finish() {
 	fi
 	if [ -n "$work" ]; then
 		kill_ours "$work" >/dev/null
+		[ ! -d "$work/r" ] || [ -n "${KEEP:-}" ] || as_root rm -rf "$work/r"
 		[ -z "${PGS_SMALL:-}" ] || as_root umount "$PGS_SMALL" 2>/dev/null
 		if [ -n "${KEEP:-}" ]; then say "kept: $work $debian13"; else rm -rf "$work"; fi
 	fi
@@ -133,6 +134,25 @@ run_tests() {
 		say "CI skips nothing that Debian can install"
 		return 1
 	fi
+}
+
+# What only root can do: the program runs as root in a folder of its own.
+root_tests() {
+	if ! as_root true 2>/dev/null; then
+		say "     skipped: test/root: cannot here: neither root nor sudo"
+		skipped=$((skipped + 1))
+		return 0
+	fi
+	as_user mkdir -p "$work/log/root"
+	as_root mkdir "$work/r"
+	(
+		cd "$work/src" && as_root env srcdir="$work/src" builddir="$work/src/build" TMPDIR="$work/r" \
+			perl test/lib/run-tap.pl --log "$work/log/root" --limit "$each" --until "$until" $matches test/root
+	) </dev/null | tee "$work/log/root.totals" | sed -u '$d'
+	leftover=$(kill_ours "$work/r"; as_root ls -A "$work/r")
+	[ -n "${KEEP:-}" ] || as_root rm -rf "$work/r"
+	add_totals "$work/log/root.totals" || return 1
+	[ -z "$leftover" ] || [ -n "${KEEP:-}" ] || { say "left behind by root's tests:" "$leftover"; return 1; }
 }
 
 # build_and_test NAME CONFIGURE-ARGUMENT...
@@ -250,6 +270,7 @@ copy_tree "$here" "$work/src" || die "cannot copy the source tree"
 small_disk
 phase "gcc, sanitizers, fault injection" \
 	build_and_test build CC=gcc --enable-sanitizers --enable-faults
+phase "as root" root_tests
 if [ "$mode" = ci ]; then
 	phase "quickstart" quickstart
 	phase "clang" build_and_test build-clang CC=clang --enable-faults

@@ -1,7 +1,7 @@
 # Shared by contrib/quickstart.sh and test/run.sh (sourced, POSIX sh): install Debian packages, copy
 # the source tree, build it, and run things as an ordinary user.
 #
-# Always true: nothing is written into the source tree; root never runs PostgreSQL or the program; a
+# Always true: nothing is written into the source tree; root never runs PostgreSQL, and the program only in test/root; a
 # package that is already installed is never touched, so on a complete machine neither root nor a
 # network is needed.
 

@@ -24,7 +24,7 @@ srand $seed;
 my $pg = PgStrata::Cluster->new(wal_segsize => 1);
 my $stanza = PgStrata::Stanza->new(cluster => $pg, options => { global => { 'process-max' => 2, 'log-level-file' => 'off' } });
 my ($data, $space, $ext, $outside) = map { work_dir() . "/$_" } qw(data space ext outside);
-my $folder = 'PG_' . $pg->version . '_202209061';
+my $folder = $pg->version_folder;
 make_path(map { "$data/$_" } qw(global base/1 base/5 pg_wal/archive_status pg_xact pg_tblspc more/deep/er/est more/empty));
 make_path("$space/$folder/5", "$space/PG_9.6_201608131/1", "$ext/sub/empty", "$outside/dir/sub");
 cp($pg->data . "/$_", "$data/$_") or die "$_: $!" for 'PG_VERSION', 'global/pg_control', 'base/1/1259', 'base/1/1247';

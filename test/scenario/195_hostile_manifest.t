@@ -15,7 +15,7 @@ use Test::More;
 my $pg = PgStrata::Cluster->new(wal_segsize => 1);
 my $stanza = PgStrata::Stanza->new(cluster => $pg, options => { global => { 'log-level-file' => 'off' } });
 my ($source, $target, $space, $new_space, $ext, $canary) = map { work_dir() . "/$_" } qw(source target space new-space ext canary);
-my $folder = 'PG_' . $pg->version . '_202209061';
+my $folder = $pg->version_folder;
 make_path(map({ "$source/$_" } qw(global base/1 pg_tblspc)), "$space/$folder/5", $ext, "$canary/dir");
 cp($pg->data . "/$_", "$source/$_") or die "$_: $!" for 'PG_VERSION', 'global/pg_control', 'base/1/1259';
 spew("$source/base/1/small", 'small');

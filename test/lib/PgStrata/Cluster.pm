@@ -44,6 +44,12 @@ sub version { return $_[0]{version} }
 sub name { return $_[0]{name} }
 sub log_file { return $_[0]{log} }
 
+# The folder of this version in a tablespace: "PG_15_202209061".
+sub version_folder {
+	my ($self) = @_;
+	return sprintf 'PG_%s_%d', $self->{version}, unpack 'x12 V', slurp("$self->{data}/global/pg_control");
+}
+
 # The path of a PostgreSQL program of this server's version.
 sub bin {
 	my ($self, $program) = @_;
