@@ -12,7 +12,7 @@
 #include "base/path.h"
 #include "base/str.h"
 
-#define MODE_MAX 07777
+#define MODE_MAX 0777 /* no writer records more; a setuid file of root must not come out of a manifest */
 #define BLOCK_SUM_MAX 16 /* bytes of an XXH3-128 */
 #define DATA "pg_data"
 #define TBLSPC "pg_tblspc"

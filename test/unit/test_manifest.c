@@ -340,6 +340,7 @@ static void hostile_manifests_are_refused(void **state)
 		{"\"size\":2,", "\"checksum-page\":false,\"checksum-page-error\":7,\"size\":2,",
 			"not an array"},
 		{"\"mode\":\"0644\"", "\"mode\":\"0888\"", "key 'mode'"},
+		{"\"mode\":\"0644\"", "\"mode\":\"4755\"", "impossible"},
 		{"\"mode\":\"0644\"", "\"mode\":\"00644\"", "key 'mode'"},
 		{"\"mode\":\"0644\"", "\"mode\":\"\"", "key 'mode'"},
 		{"\"mode\":\"0644\"", "\"mode\":420", "key 'mode'"},
