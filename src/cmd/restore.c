@@ -226,10 +226,8 @@ int cmd_restore(struct arena *a, const struct config *cfg)
 		return show_plan(&r, plan, refused);
 	if (restore_disarm(&r) != 0)
 		return -1;
-	if (keep_manifest(&r) != 0 || restore_make_places(&r) != 0 || restore_copy(&r) != 0)
-		return err_hint("'%s' cannot be started as it is; run the restore again with --delta to go on.",
-			r.pg->root);
-	if (finish(&r) != 0)
+	if (keep_manifest(&r) != 0 || restore_make_places(&r) != 0 || restore_copy(&r) != 0 ||
+		finish(&r) != 0)
 		return err_hint("'%s' cannot be started as it is; run the restore again with --delta to go on.",
 			r.pg->root);
 	return 0;
