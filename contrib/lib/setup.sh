@@ -7,7 +7,7 @@
 
 # What a build needs.  libc6-dev is named because gcc only recommends it.
 build_packages="autoconf automake make gcc libc6-dev pkgconf libpq-dev libssl-dev zlib1g-dev liblz4-dev
-	libzstd-dev libbz2-dev libiniparser-dev"
+	libzstd-dev libbz2-dev libxxhash-dev libiniparser-dev"
 
 say() { printf '%s\n' "$*"; }
 die() {

@@ -1,7 +1,8 @@
 /*
- * arena: chunks of memory, filled from the bottom, released together.
+ * arena: chunks of memory, filled from both ends, released together.
  *
- * Small objects share chunks of 8 KiB, doubling up to 256 KiB; an object above LARGE_SIZE has a
+ * Small objects share chunks of 8 KiB, doubling up to 256 KiB: objects from the bottom, aligned, and
+ * strings from the top, packed, because a manifest has a million names.  An object above LARGE_SIZE has a
  * chunk of its own, so that it can be resized and returns to the system whole.  Free space is
  * poisoned under the address sanitizer and a gap follows each object, so that overruns inside a
  * chunk are seen too.
@@ -39,7 +40,8 @@
 
 struct chunk {
 	struct chunk *next, *prev; /* prev only in the list of large objects */
-	size_t size, used;	   /* of data; used only in shared chunks */
+	size_t size;		   /* of data */
+	size_t used, top;	   /* shared chunks only: end of the objects, start of the strings */
 	alignas(max_align_t) char data[];
 };
 
@@ -95,6 +97,7 @@ static struct chunk *chunk_new(size_t size)
 
 	c->next = c->prev = NULL;
 	c->used = 0;
+	c->top = size;
 	POISON(c->data, size);
 	return c;
 }
@@ -110,7 +113,7 @@ static void *chunk_take(struct chunk *c, size_t size)
 
 static bool chunk_has_room(const struct chunk *c, size_t size)
 {
-	return c->size - c->used >= round_up(size + (size == 0)) + GAP_SIZE;
+	return c->top - c->used >= round_up(size + (size == 0)) + GAP_SIZE;
 }
 
 struct arena *arena_new(void)
@@ -166,6 +169,16 @@ static void large_relink(struct arena *a, struct chunk *c)
 		c->next->prev = c;
 }
 
+static void add_chunk(struct arena *a, size_t need)
+{
+	struct chunk *c = chunk_new(need > a->chunk_size ? need : a->chunk_size);
+
+	if (a->chunk_size < CHUNK_LAST)
+		a->chunk_size *= 2;
+	c->next = a->shared;
+	a->shared = c;
+}
+
 void *arena_alloc(struct arena *a, size_t size)
 {
 	if (size > LARGE_SIZE) {
@@ -176,16 +189,19 @@ void *arena_alloc(struct arena *a, size_t size)
 		UNPOISON(c->data, size);
 		return c->data;
 	}
-	if (!chunk_has_room(a->shared, size)) {
-		size_t need = round_up(size) + ALIGN + GAP_SIZE;
-		struct chunk *c = chunk_new(need > a->chunk_size ? need : a->chunk_size);
-
-		if (a->chunk_size < CHUNK_LAST)
-			a->chunk_size *= 2;
-		c->next = a->shared;
-		a->shared = c;
-	}
+	if (!chunk_has_room(a->shared, size))
+		add_chunk(a, round_up(size) + ALIGN + GAP_SIZE);
 	return chunk_take(a->shared, size);
+}
+
+/* For bytes that need no alignment.  The sanitizer sees overruns only of what is aligned. */
+static char *text_alloc(struct arena *a, size_t size)
+{
+	if (GAP_SIZE > 0 || size > LARGE_SIZE)
+		return arena_alloc(a, size);
+	if (a->shared->top - a->shared->used < size)
+		add_chunk(a, size);
+	return a->shared->data + (a->shared->top -= size);
 }
 
 void *arena_zalloc(struct arena *a, size_t size)
@@ -238,7 +254,7 @@ void *arena_memdup(struct arena *a, const void *data, size_t size)
 char *arena_strndup(struct arena *a, const char *s, size_t len)
 {
 	size_t n = strnlen(s, len);
-	char *p = arena_alloc(a, n + 1);
+	char *p = text_alloc(a, n + 1);
 
 	memcpy(p, s, n);
 	p[n] = '\0';
@@ -247,7 +263,9 @@ char *arena_strndup(struct arena *a, const char *s, size_t len)
 
 char *arena_strdup(struct arena *a, const char *s)
 {
-	return arena_memdup(a, s, strlen(s) + 1);
+	size_t size = strlen(s) + 1;
+
+	return memcpy(text_alloc(a, size), s, size);
 }
 
 char *arena_vprintf(struct arena *a, const char *fmt, va_list ap)
@@ -259,7 +277,7 @@ char *arena_vprintf(struct arena *a, const char *fmt, va_list ap)
 	int n = vsnprintf(small, sizeof(small), fmt, ap);
 	if (n < 0)
 		arena_out_of_memory();
-	char *p = arena_alloc(a, (size_t)n + 1);
+	char *p = text_alloc(a, (size_t)n + 1);
 	if ((size_t)n < sizeof(small))
 		memcpy(p, small, (size_t)n + 1);
 	else

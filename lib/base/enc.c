@@ -43,3 +43,25 @@ bool hex_decode(const char *text, void *out, size_t len)
 	}
 	return true;
 }
+
+void base64_encode(const void *data, size_t len, char *out)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const unsigned char *p = data;
+
+	for (size_t at = 0; at < len; at += 3) {
+		size_t n = len - at < 3 ? len - at : 3;
+		unsigned bits = (unsigned)p[at] << 16;
+
+		if (n > 1)
+			bits |= (unsigned)p[at + 1] << 8;
+		if (n > 2)
+			bits |= p[at + 2];
+		*out++ = digits[bits >> 18];
+		*out++ = digits[bits >> 12 & 63];
+		*out++ = n > 1 ? digits[bits >> 6 & 63] : '=';
+		*out++ = n > 2 ? digits[bits & 63] : '=';
+	}
+	*out = '\0';
+}

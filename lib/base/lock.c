@@ -299,3 +299,36 @@ int lock_look(const char *dir, const char *name, struct lock_state *out)
 	sys.close(fd);
 	return result;
 }
+
+/* 1 if one of the descriptors listed leads to the file. */
+static int find_open(DIR *fds, const char *folder, const struct stat *lock)
+{
+	const struct dirent *d;
+
+	while (errno = 0, (d = readdir(fds)) != NULL) {
+		SCOPED_ARENA(a);
+		struct stat st;
+
+		/* one that is closed meanwhile is none that we look for */
+		if (sys.stat(path_join(a, folder, d->d_name), &st) == 0 && st.st_dev == lock->st_dev &&
+			st.st_ino == lock->st_ino)
+			return 1;
+	}
+	return errno == 0 ? 0 : -1;
+}
+
+int lock_is_open_in(const char *dir, const char *name, int64_t pid)
+{
+	SCOPED_ARENA(a);
+	const char *folder = arena_printf(a, "/proc/%" PRId64 "/fd", pid);
+	struct stat lock, self;
+
+	if (sys.lstat(path_join(a, dir, name), &lock) != 0)
+		return errno == ENOENT ? 0 : -1;
+	DIR *fds = sys.opendir(folder);
+	if (fds == NULL)
+		return errno == ENOENT && sys.stat("/proc/self/fd", &self) == 0 ? 0 : -1;
+	int found = find_open(fds, folder, &lock);
+	closedir(fds);
+	return found;
+}

@@ -40,4 +40,9 @@ struct lock_state {
 };
 int lock_look(const char *dir, const char *name, struct lock_state *out) must_check;
 
+/* Does this process have the lock file open?  1; 0: no such process, or it has not (its number was somebody
+ * else's, and a child that he left holds the lock); -1: it cannot be told (no /proc, another user's process);
+ * the failure record is not set. */
+int lock_is_open_in(const char *dir, const char *name, int64_t pid);
+
 #endif

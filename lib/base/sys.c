@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <unistd.h>
 #ifdef ENABLE_FAULTS
 #include "base/sys_fault.h"
@@ -67,6 +68,7 @@ struct sys_calls sys = {
 	.lchown = lchown,
 	.utime = real_utime,
 	.opendir = opendir,
+	.getrandom = getrandom,
 };
 
 void sys_init(void)
@@ -99,6 +101,21 @@ int sys_write_full(int fd, const void *data, size_t len)
 
 	while (done < len) {
 		ssize_t n = sys.write(fd, (const char *)data + done, len - done);
+
+		if (n < 0 && errno != EINTR)
+			return -1;
+		if (n > 0)
+			done += (size_t)n;
+	}
+	return 0;
+}
+
+int sys_random(void *data, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = sys.getrandom((char *)data + done, len - done, 0);
 
 		if (n < 0 && errno != EINTR)
 			return -1;

@@ -36,6 +36,7 @@ struct sys_calls {
 	int (*lchown)(const char *path, uid_t uid, gid_t gid);
 	int (*utime)(const char *path, time_t mtime); /* both times; follows links, as chmod does */
 	DIR *(*opendir)(const char *path);
+	ssize_t (*getrandom)(void *data, size_t len, unsigned flags);
 };
 
 extern struct sys_calls sys;
@@ -47,5 +48,8 @@ void sys_init(void);
  * of bytes read, fewer than len only at the end of the file. */
 ssize_t sys_read_full(int fd, void *data, size_t len);
 int sys_write_full(int fd, const void *data, size_t len);
+
+/* len bytes from the system's random source, which it waits for after a boot; -1 with errno. */
+int sys_random(void *data, size_t len);
 
 #endif

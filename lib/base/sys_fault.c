@@ -23,7 +23,7 @@
 	X(pwrite, true) X(fsync, true) X(ftruncate, true) X(rename, true) X(rename_new, true) \
 	X(link, true) X(symlink, true) X(unlink, true) X(mkdir, true) X(rmdir, true) \
 	X(stat, false) X(lstat, false) X(fstat, false) X(chmod, true) X(lchown, true) \
-	X(utime, true) X(opendir, false)
+	X(utime, true) X(opendir, false) X(getrandom, false)
 // clang-format on
 
 #define CALL_ENUM(name, changes) CALL_##name,
@@ -33,7 +33,7 @@ static const char *const call_names[] = {CALL_LIST(CALL_NAME) "any"};
 #define CALL_CHANGES(name, changes) changes,
 static const bool call_changes[] = {CALL_LIST(CALL_CHANGES) false};
 
-enum action { ACTION_FAIL, ACTION_SHORT, ACTION_KILL };
+enum action { ACTION_FAIL, ACTION_SHORT, ACTION_KILL, ACTION_STOP };
 
 static struct sys_calls real;
 static struct {
@@ -55,8 +55,8 @@ static bool is_chosen(enum call call, bool changes)
 	uint64_t at = __atomic_add_fetch(fault.count, 1, __ATOMIC_SEQ_CST);
 	if (fault.n == 0 || (fault.forever ? at < fault.n : at != fault.n))
 		return false;
-	if (fault.action == ACTION_KILL)
-		kill(getpid(), SIGKILL);
+	if (fault.action == ACTION_KILL || fault.action == ACTION_STOP)
+		kill(getpid(), fault.action == ACTION_KILL ? SIGKILL : SIGSTOP);
 	return true;
 }
 
@@ -107,6 +107,11 @@ static ssize_t fault_write(int fd, const void *data, size_t len)
 static ssize_t fault_pwrite(int fd, const void *data, size_t len, off_t offset)
 {
 	return transfer_fails(CALL_pwrite, &len) ? -1 : real.pwrite(fd, data, len, offset);
+}
+
+static ssize_t fault_getrandom(void *data, size_t len, unsigned flags)
+{
+	return transfer_fails(CALL_getrandom, &len) ? -1 : real.getrandom(data, len, flags);
 }
 
 /* A failing close has closed the descriptor all the same, as on Linux. */
@@ -163,8 +168,10 @@ static bool parse_action(const char *word)
 			return true;
 		}
 	}
-	fault.action = strcmp(word, "kill") == 0 ? ACTION_KILL : ACTION_SHORT;
-	return strcmp(word, "kill") == 0 || strcmp(word, "short") == 0;
+	fault.action = strcmp(word, "kill") == 0 ? ACTION_KILL :
+		strcmp(word, "stop") == 0	 ? ACTION_STOP :
+						   ACTION_SHORT;
+	return fault.action != ACTION_SHORT || strcmp(word, "short") == 0;
 }
 
 static bool parse_call(const char *word)

@@ -9,7 +9,7 @@
  *			1; 0 only counts; with "forever" all calls from the n-th on
  *		ACTION	EIO ENOSPC EACCES EMFILE EROFS: the call fails; "short": half of the
  *			transfer (read, pread, write, pwrite; other calls pass); "kill": SIGKILL
- *			before the call
+ *			before the call; "stop": SIGSTOP before it, for tests that change something meanwhile
  *	PGSTRATA_FAULT_COUNT=FILE
  *		append the number of calls counted, one line, when the program exits (CALL is
  *		"any" if PGSTRATA_FAULT is not set)

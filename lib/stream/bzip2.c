@@ -55,7 +55,7 @@ static void take_buffers(struct bz2 *b, struct piece *in)
 	b->coder.used = CODER_OUT - b->z.avail_out;
 }
 
-static int compress_begin(struct coder *c, int level)
+static int compress_begin(struct coder *c, const struct coder_opts *o)
 {
 	struct bz2 *b = (struct bz2 *)c;
 	int r;
@@ -63,7 +63,7 @@ static int compress_begin(struct coder *c, int level)
 	if (b->open)
 		BZ2_bzCompressEnd(&b->z);
 	b->z = (bz_stream){0};
-	r = BZ2_bzCompressInit(&b->z, level, 0, 0);
+	r = BZ2_bzCompressInit(&b->z, o->level, 0, 0);
 	b->open = r == BZ_OK;
 	return r == BZ_OK ? 0 : failed(r, ERR_ASSERT, "bz2 compression");
 }
@@ -86,7 +86,7 @@ static int compress_step(struct coder *c, struct piece *in, bool end)
 	return c->used == CODER_OUT ? STEP_FULL : STEP_HUNGRY;
 }
 
-static int expand_begin(struct coder *c, int level)
+static int expand_begin(struct coder *c, const struct coder_opts *o)
 {
 	struct bz2 *b = (struct bz2 *)c;
 	int r;
@@ -126,16 +126,16 @@ static int expand_step(struct coder *c, struct piece *in, bool end)
 	return STEP_HUNGRY;
 }
 
-struct sink *bz2_compress(struct arena *a, struct sink *next, int level)
+struct sink *bz2_compress(struct arena *a, struct sink *next, int level, bool raw)
 {
 	static const struct coder_type type = {&compress_idle, compress_begin, compress_step};
 
-	return coder_sink(a, next, &type, level);
+	return coder_sink(a, next, &type, &(struct coder_opts){.level = level});
 }
 
-struct sink *bz2_expand(struct arena *a, struct sink *next)
+struct sink *bz2_expand(struct arena *a, struct sink *next, bool raw)
 {
 	static const struct coder_type type = {&expand_idle, expand_begin, expand_step};
 
-	return coder_sink(a, next, &type, 0);
+	return coder_sink(a, next, &type, &(struct coder_opts){0});
 }

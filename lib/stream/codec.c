@@ -7,12 +7,12 @@
 #include "base/str.h"
 #include "stream/coder.h"
 
-static struct sink *none_compress(struct arena *a, struct sink *next, int level)
+static struct sink *none_compress(struct arena *a, struct sink *next, int level, bool raw)
 {
 	return next;
 }
 
-static struct sink *none_expand(struct arena *a, struct sink *next)
+static struct sink *none_expand(struct arena *a, struct sink *next, bool raw)
 {
 	return next;
 }
@@ -50,12 +50,12 @@ enum codec codec_by_suffix(const char *file_name)
 	return CODEC_NONE;
 }
 
-struct sink *sink_compress(struct arena *a, enum codec c, int level, struct sink *next)
+struct sink *sink_compress(struct arena *a, enum codec c, int level, bool raw, struct sink *next)
 {
-	return codecs[c].compress(a, next, level);
+	return codecs[c].compress(a, next, level, raw);
 }
 
-struct sink *sink_expand(struct arena *a, enum codec c, struct sink *next)
+struct sink *sink_expand(struct arena *a, enum codec c, bool raw, struct sink *next)
 {
-	return codecs[c].expand(a, next);
+	return codecs[c].expand(a, next, raw);
 }

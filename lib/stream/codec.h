@@ -10,6 +10,10 @@
  * ("unexpected eof in compressed data", ERR_FORMAT) and nothing may follow a single-stream codec's end;
  * a window above 128 MiB is refused.
  *
+ * The raw form (format/blocks.md 1.4: members of some bundles, super blocks) is shorter: gz one zlib stream
+ * (RFC 1950), lz4 and zst a frame without content checksum; bz2 knows no other form than the normal
+ * one.  Reading, the two forms of gz are different things and the wrong one is refused.
+ *
  * Compressor contexts belong to the process: they are kept on a free list when a sink's arena goes and
  * are reset for the next one.  Output buffers are at least 64 KiB.
  */
@@ -24,8 +28,8 @@ struct codec_info {
 	const char *name;   /* "zst", as in compress-type and in manifests */
 	const char *suffix; /* ".zst"; "" for none */
 	int level_default, level_min, level_max;
-	struct sink *(*compress)(struct arena *a, struct sink *next, int level);
-	struct sink *(*expand)(struct arena *a, struct sink *next);
+	struct sink *(*compress)(struct arena *a, struct sink *next, int level, bool raw);
+	struct sink *(*expand)(struct arena *a, struct sink *next, bool raw);
 };
 
 const struct codec_info *codec_info(enum codec c);
@@ -37,7 +41,7 @@ bool codec_by_name(const char *name, enum codec *out);
 enum codec codec_by_suffix(const char *file_name);
 
 /* next itself for CODEC_NONE. */
-struct sink *sink_compress(struct arena *a, enum codec c, int level, struct sink *next);
-struct sink *sink_expand(struct arena *a, enum codec c, struct sink *next);
+struct sink *sink_compress(struct arena *a, enum codec c, int level, bool raw, struct sink *next);
+struct sink *sink_expand(struct arena *a, enum codec c, bool raw, struct sink *next);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * coder: the sink around a compressor or decompressor; see coder.h.
+ * coder: the sink around a compressor, decompressor or cipher; see coder.h.
  *
  * A step is repeated until it has used up its input *and* left room in the buffer: output that a
  * library still holds when the buffer is exactly full must not wait for input that may never come.
@@ -13,7 +13,7 @@ struct coder_sink {
 	struct arena *arena;
 	struct sink *next;
 	const struct coder_type *type;
-	int level;
+	struct coder_opts opts;
 	struct coder *coder; /* NULL until the first byte or the end */
 };
 
@@ -24,7 +24,7 @@ static int begin_once(struct coder_sink *s)
 	s->coder = idle_take(s->arena, s->type->idle);
 	s->coder->used = 0;
 	s->coder->complete = false;
-	return s->type->begin(s->coder, s->level);
+	return s->type->begin(s->coder, &s->opts);
 }
 
 static int pass_on(struct coder_sink *s)
@@ -78,8 +78,8 @@ static int coder_finish(struct sink *sink)
 	return sink_finish(s->next);
 }
 
-struct sink *coder_sink(
-	struct arena *a, struct sink *next, const struct coder_type *type, int level)
+struct sink *coder_sink(struct arena *a, struct sink *next, const struct coder_type *type,
+	const struct coder_opts *o)
 {
 	struct coder_sink *s = arena_new_object(a, struct coder_sink);
 
@@ -87,7 +87,7 @@ struct sink *coder_sink(
 	s->arena = a;
 	s->next = next;
 	s->type = type;
-	s->level = level;
+	s->opts = *o;
 	return &s->sink;
 }
 

@@ -1,6 +1,6 @@
 /*
- * coder: what all compressors and decompressors share, so that a codec is only its library's calls.
- * Private to lib/stream; everybody else uses codec.h.
+ * coder: what all compressors, decompressors and the cipher share, so that each of them is only its
+ * library's calls.  Private to lib/stream; everybody else uses codec.h and cipher.h.
  *
  * A coder is a library context plus an output buffer, kept by the process (idle.h).  The sink made
  * here takes one at its first byte, feeds it, and passes the buffer on only when it is full or the
@@ -33,28 +33,35 @@ enum step {
 	STEP_DONE    /* the stream has ended and is wholly in out */
 };
 
+/* What one stream asks for; each type looks at its own members. */
+struct coder_opts {
+	int level;
+	bool raw;
+	const char *pass; /* cipher */
+};
+
 struct coder_type {
 	struct idle_list *idle;
 	/* Make a new or used context ready for a stream.  -1: failure set. */
-	int (*begin)(struct coder *c, int level);
+	int (*begin)(struct coder *c, const struct coder_opts *o);
 	/* Take from in, add to out.  end comes with empty input, until STEP_DONE.  -1: failure set.
 	 */
 	int (*step)(struct coder *c, struct piece *in, bool end);
 };
 
-struct sink *coder_sink(
-	struct arena *a, struct sink *next, const struct coder_type *type, int level);
+struct sink *coder_sink(struct arena *a, struct sink *next, const struct coder_type *type,
+	const struct coder_opts *o);
 
 /* The step of every expander at the end: STEP_DONE, or the failure that the stream is cut short. */
 int coder_expand_end(const struct coder *c);
 
-struct sink *gz_compress(struct arena *a, struct sink *next, int level);
-struct sink *gz_expand(struct arena *a, struct sink *next);
-struct sink *lz4_compress(struct arena *a, struct sink *next, int level);
-struct sink *lz4_expand(struct arena *a, struct sink *next);
-struct sink *zst_compress(struct arena *a, struct sink *next, int level);
-struct sink *zst_expand(struct arena *a, struct sink *next);
-struct sink *bz2_compress(struct arena *a, struct sink *next, int level);
-struct sink *bz2_expand(struct arena *a, struct sink *next);
+struct sink *gz_compress(struct arena *a, struct sink *next, int level, bool raw);
+struct sink *gz_expand(struct arena *a, struct sink *next, bool raw);
+struct sink *lz4_compress(struct arena *a, struct sink *next, int level, bool raw);
+struct sink *lz4_expand(struct arena *a, struct sink *next, bool raw);
+struct sink *zst_compress(struct arena *a, struct sink *next, int level, bool raw);
+struct sink *zst_expand(struct arena *a, struct sink *next, bool raw);
+struct sink *bz2_compress(struct arena *a, struct sink *next, int level, bool raw);
+struct sink *bz2_expand(struct arena *a, struct sink *next, bool raw);
 
 #endif

@@ -1,17 +1,18 @@
 /*
  * gzip: gz streams over zlib.  Written: one member; read: one or more, nothing between or behind.
+ * Raw: one zlib stream (RFC 1950) in both directions, nothing behind it.
  */
 #define ZLIB_CONST
 #include <zlib.h>
 #include "stream/coder.h"
 
-enum { WINDOW_GZIP = 15 + 16, MEMORY_LEVEL = 9 };
+enum { WINDOW_ZLIB = 15, WINDOW_GZIP = 15 + 16, MEMORY_LEVEL = 9 };
 
 struct gz {
 	struct coder coder;
 	z_stream z;
 	bool open;
-	int level;
+	struct coder_opts opts; /* those that it was opened with; a reset keeps them */
 };
 
 static struct idle_list deflate_idle = {.size = sizeof(struct gz)};
@@ -21,6 +22,11 @@ static int failed(const struct gz *g, int r, enum err_code code, const char *wha
 {
 	return err_set(r == Z_MEM_ERROR ? ERR_MEMORY : code, "%s: %s", what,
 		g->z.msg != NULL ? g->z.msg : zError(r));
+}
+
+static int window(const struct coder_opts *o)
+{
+	return o->raw ? WINDOW_ZLIB : WINDOW_GZIP;
 }
 
 static int run(struct gz *g, struct piece *in, int (*fn)(z_stream *, int), int flush)
@@ -38,21 +44,21 @@ static int run(struct gz *g, struct piece *in, int (*fn)(z_stream *, int), int f
 	return r;
 }
 
-static int deflate_begin(struct coder *c, int level)
+static int deflate_begin(struct coder *c, const struct coder_opts *o)
 {
 	struct gz *g = (struct gz *)c;
 	int r;
 
-	if (g->open && g->level == level) {
+	if (g->open && g->opts.level == o->level && g->opts.raw == o->raw) {
 		r = deflateReset(&g->z);
 	} else {
 		if (g->open)
 			deflateEnd(&g->z);
 		g->z = (z_stream){0};
-		r = deflateInit2(
-			&g->z, level, Z_DEFLATED, WINDOW_GZIP, MEMORY_LEVEL, Z_DEFAULT_STRATEGY);
+		r = deflateInit2(&g->z, o->level, Z_DEFLATED, window(o), MEMORY_LEVEL,
+			Z_DEFAULT_STRATEGY);
 		g->open = r == Z_OK;
-		g->level = level;
+		g->opts = *o;
 	}
 	return r == Z_OK ? 0 : failed(g, r, ERR_ASSERT, "gz compression");
 }
@@ -69,17 +75,18 @@ static int deflate_step(struct coder *c, struct piece *in, bool end)
 	return c->used == CODER_OUT ? STEP_FULL : STEP_HUNGRY;
 }
 
-static int inflate_begin(struct coder *c, int level)
+static int inflate_begin(struct coder *c, const struct coder_opts *o)
 {
 	struct gz *g = (struct gz *)c;
 	int r;
 
 	if (g->open) {
-		r = inflateReset(&g->z);
+		r = inflateReset2(&g->z, window(o));
 	} else {
-		r = inflateInit2(&g->z, WINDOW_GZIP);
+		r = inflateInit2(&g->z, window(o));
 		g->open = r == Z_OK;
 	}
+	g->opts = *o;
 	return r == Z_OK ? 0 : failed(g, r, ERR_ASSERT, "gz decompression");
 }
 
@@ -95,7 +102,10 @@ static int inflate_step(struct coder *c, struct piece *in, bool end)
 		if (c->complete) {
 			if (in->len == 0)
 				return STEP_HUNGRY;
-			if (inflate_begin(c, 0) != 0)
+			if (g->opts.raw)
+				return err_set(
+					ERR_FORMAT, "gz decompression: data after the end of the stream");
+			if (inflate_begin(c, &g->opts) != 0)
 				return -1;
 		}
 		r = run(g, in, inflate, Z_NO_FLUSH);
@@ -108,16 +118,16 @@ static int inflate_step(struct coder *c, struct piece *in, bool end)
 	return STEP_HUNGRY;
 }
 
-struct sink *gz_compress(struct arena *a, struct sink *next, int level)
+struct sink *gz_compress(struct arena *a, struct sink *next, int level, bool raw)
 {
 	static const struct coder_type type = {&deflate_idle, deflate_begin, deflate_step};
 
-	return coder_sink(a, next, &type, level);
+	return coder_sink(a, next, &type, &(struct coder_opts){.level = level, .raw = raw});
 }
 
-struct sink *gz_expand(struct arena *a, struct sink *next)
+struct sink *gz_expand(struct arena *a, struct sink *next, bool raw)
 {
 	static const struct coder_type type = {&inflate_idle, inflate_begin, inflate_step};
 
-	return coder_sink(a, next, &type, 0);
+	return coder_sink(a, next, &type, &(struct coder_opts){.raw = raw});
 }

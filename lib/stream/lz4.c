@@ -1,6 +1,6 @@
 /*
  * lz4: lz4 streams over liblz4's frame functions.  Written: one frame of linked 64 KiB blocks with
- * a content checksum; read: one or more frames of any kind.
+ * a content checksum (raw: without); read: one or more frames of any kind.
  *
  * The compressor writes only into room that suffices for the worst case of what it is fed, so it is
  * fed in pieces and asks for an emptied buffer before a piece that might not fit.
@@ -35,7 +35,7 @@ static int failed(size_t r, enum err_code code, const char *what)
 	return err_set(code, "%s: %s", what, name);
 }
 
-static int compress_begin(struct coder *c, int level)
+static int compress_begin(struct coder *c, const struct coder_opts *o)
 {
 	struct lz4_out *z = (struct lz4_out *)c;
 	size_t r;
@@ -48,8 +48,9 @@ static int compress_begin(struct coder *c, int level)
 	z->prefs = (LZ4F_preferences_t){
 		.frameInfo = {.blockSizeID = LZ4F_max64KB,
 			.blockMode = LZ4F_blockLinked,
-			.contentChecksumFlag = LZ4F_contentChecksumEnabled},
-		.compressionLevel = level,
+			.contentChecksumFlag = o->raw ? LZ4F_noContentChecksum
+						      : LZ4F_contentChecksumEnabled},
+		.compressionLevel = o->level,
 	};
 	r = LZ4F_compressBegin(z->ctx, c->out, CODER_OUT, &z->prefs);
 	if (LZ4F_isError(r))
@@ -83,7 +84,7 @@ static int compress_step(struct coder *c, struct piece *in, bool end)
 	return STEP_HUNGRY;
 }
 
-static int expand_begin(struct coder *c, int level)
+static int expand_begin(struct coder *c, const struct coder_opts *o)
 {
 	struct lz4_in *z = (struct lz4_in *)c;
 
@@ -121,16 +122,16 @@ static int expand_step(struct coder *c, struct piece *in, bool end)
 	return STEP_HUNGRY;
 }
 
-struct sink *lz4_compress(struct arena *a, struct sink *next, int level)
+struct sink *lz4_compress(struct arena *a, struct sink *next, int level, bool raw)
 {
 	static const struct coder_type type = {&compress_idle, compress_begin, compress_step};
 
-	return coder_sink(a, next, &type, level);
+	return coder_sink(a, next, &type, &(struct coder_opts){.level = level, .raw = raw});
 }
 
-struct sink *lz4_expand(struct arena *a, struct sink *next)
+struct sink *lz4_expand(struct arena *a, struct sink *next, bool raw)
 {
 	static const struct coder_type type = {&expand_idle, expand_begin, expand_step};
 
-	return coder_sink(a, next, &type, 0);
+	return coder_sink(a, next, &type, &(struct coder_opts){0});
 }

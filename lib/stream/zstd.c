@@ -1,6 +1,6 @@
 /*
- * zstd: zst streams over libzstd.  Written: one frame with checksum; read: one or more frames, with
- * or without checksum and content size, whose window is at most 128 MiB.
+ * zstd: zst streams over libzstd.  Written: one frame with checksum (raw: without); read: one or more
+ * frames, with or without checksum and content size, whose window is at most 128 MiB.
  */
 #include <zstd.h>
 #include <zstd_errors.h>
@@ -28,7 +28,7 @@ static int failed(size_t r, enum err_code code, const char *what)
 	return err_set(memory ? ERR_MEMORY : code, "%s: %s", what, ZSTD_getErrorName(r));
 }
 
-static int compress_begin(struct coder *c, int level)
+static int compress_begin(struct coder *c, const struct coder_opts *o)
 {
 	struct zst_out *z = (struct zst_out *)c;
 	size_t r;
@@ -37,9 +37,9 @@ static int compress_begin(struct coder *c, int level)
 		return err_set(ERR_MEMORY, "zstd compression: unable to allocate context");
 	r = ZSTD_CCtx_reset(z->ctx, ZSTD_reset_session_and_parameters);
 	if (!ZSTD_isError(r))
-		r = ZSTD_CCtx_setParameter(z->ctx, ZSTD_c_compressionLevel, level);
+		r = ZSTD_CCtx_setParameter(z->ctx, ZSTD_c_compressionLevel, o->level);
 	if (!ZSTD_isError(r))
-		r = ZSTD_CCtx_setParameter(z->ctx, ZSTD_c_checksumFlag, 1);
+		r = ZSTD_CCtx_setParameter(z->ctx, ZSTD_c_checksumFlag, !o->raw);
 	return ZSTD_isError(r) ? failed(r, ERR_ASSERT, "zstd compression") : 0;
 }
 
@@ -63,7 +63,7 @@ static int compress_step(struct coder *c, struct piece *in, bool end)
 	return to.pos == to.size ? STEP_FULL : STEP_HUNGRY;
 }
 
-static int expand_begin(struct coder *c, int level)
+static int expand_begin(struct coder *c, const struct coder_opts *o)
 {
 	struct zst_in *z = (struct zst_in *)c;
 	size_t r;
@@ -103,16 +103,16 @@ static int expand_step(struct coder *c, struct piece *in, bool end)
 	return STEP_HUNGRY;
 }
 
-struct sink *zst_compress(struct arena *a, struct sink *next, int level)
+struct sink *zst_compress(struct arena *a, struct sink *next, int level, bool raw)
 {
 	static const struct coder_type type = {&compress_idle, compress_begin, compress_step};
 
-	return coder_sink(a, next, &type, level);
+	return coder_sink(a, next, &type, &(struct coder_opts){.level = level, .raw = raw});
 }
 
-struct sink *zst_expand(struct arena *a, struct sink *next)
+struct sink *zst_expand(struct arena *a, struct sink *next, bool raw)
 {
 	static const struct coder_type type = {&expand_idle, expand_begin, expand_step};
 
-	return coder_sink(a, next, &type, 0);
+	return coder_sink(a, next, &type, &(struct coder_opts){0});
 }

@@ -146,7 +146,7 @@ int wal_fetch(struct arena *a, struct store *repo, const struct wal_file *file,
 	/* A damaged stream may expand to anything: it must not fill the disk. */
 	to = sink_limit(
 		a, to, max, ERR_FORMAT, arena_printf(a, "%s is longer than a segment", p->what));
-	if (store_get(repo, file->path, NULL, sink_expand(a, file->codec, to)) == 0)
+	if (store_get(repo, file->path, NULL, sink_expand(a, file->codec, false, to)) == 0)
 		return 0;
 	/* A decoder knows nothing of names. */
 	return strstr(err_msg(), file->path) != NULL ? -1 : err_wrap("unable to read %s", p->what);

@@ -341,7 +341,7 @@ static int write_all(struct push *p, wal_verdict_fn *verdict)
 			continue;
 		heads[n++] = sink_compress(a, codec,
 			codec == p->o->codec ? p->o->level : codec_info(codec)->level_default,
-			sink_tee(a, g->n, g->puts, g->failed));
+			false, sink_tee(a, g->n, g->puts, g->failed));
 	}
 	if (n == 0)
 		return 0;

@@ -152,6 +152,13 @@ static int faulty_link(struct store *s, const char *target, const char *path)
 	return inner->driver->link(inner, target, path);
 }
 
+static int faulty_hard_link(struct store *s, const char *from, const char *path)
+{
+	struct store *inner = faulty_of(s)->inner;
+
+	return inner->driver->hard_link(inner, from, path);
+}
+
 static int faulty_sync_dir(struct store *s, const char *dir)
 {
 	struct faulty *t = faulty_of(s);
@@ -184,6 +191,7 @@ struct store *store_faulty(struct arena *a, struct store *inner, struct store_fa
 		.remove_dir = faulty_remove_dir,
 		.make_dir = d->make_dir == NULL ? NULL : faulty_make_dir,
 		.link = d->link == NULL ? NULL : faulty_link,
+		.hard_link = d->hard_link == NULL ? NULL : faulty_hard_link,
 		.sync_dir = d->sync_dir == NULL ? NULL : faulty_sync_dir,
 		.touch = d->touch == NULL ? NULL : faulty_touch,
 	};

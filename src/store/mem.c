@@ -133,13 +133,23 @@ struct mem_put {
 	struct put_opts o;
 	const char *path;
 	struct buf data;
+	char *any; /* with o.at: what the node has */
 	struct node *node; /* in place only, made at once */
 	struct deferred *undo;
 };
 
 static int put_write(struct sink *s, const void *data, size_t len)
 {
-	buf_add(&((struct mem_put *)s)->data, data, len);
+	struct mem_put *p = (struct mem_put *)s;
+
+	if (p->o.at == NULL) {
+		buf_add(&p->data, data, len);
+		return 0;
+	}
+	if (*p->o.at > p->o.size_hint || len > p->o.size_hint - *p->o.at)
+		return err_set(ERR_ASSERT, "unable to write '%s': behind its end", p->path);
+	if (len > 0)
+		memcpy(p->any + *p->o.at, data, len);
 	return 0;
 }
 
@@ -158,10 +168,12 @@ static int mem_exists(const struct mem_put *p)
 
 static void fill(struct node *n, struct arena *a, const struct mem_put *p)
 {
-	n->data = arena_memdup(a, p->data.data, p->data.len);
+	if (p->o.at == NULL) {
+		n->data = arena_memdup(a, p->data.data, p->data.len);
+		n->e.size = p->data.len;
+	}
 	n->e.type = STORE_FILE;
 	n->e.target = NULL;
-	n->e.size = p->data.len;
 	n->e.mtime = p->o.set_mtime ? p->o.mtime : 0;
 	n->e.mode = p->o.mode == 0 ? 0640 : p->o.mode;
 	if (p->o.set_owner) {
@@ -191,6 +203,18 @@ static int put_finish(struct sink *s)
 	return 0;
 }
 
+/* All of the file's bytes, in memory of their own. */
+static void make_writable(struct mem_put *p, struct node *n)
+{
+	uint64_t size = p->o.size_hint, kept = n->e.size < size ? n->e.size : size;
+
+	p->any = arena_zalloc(p->mem->store.arena, size);
+	if (p->o.keep && kept > 0)
+		memcpy(p->any, n->data, kept);
+	n->data = p->any;
+	n->e.size = size;
+}
+
 /* In place: the file is there, and empty, at once. */
 static int open_in_place(struct mem_put *p)
 {
@@ -198,13 +222,17 @@ static int open_in_place(struct mem_put *p)
 
 	if (n != NULL && p->o.create_new)
 		return mem_exists(p);
-	if (n != NULL && n->e.type != STORE_FILE)
+	if (n != NULL ? n->e.type != STORE_FILE || (p->o.keep && n->e.shared) : p->o.keep)
 		return err_set(ERR_FILE_OPEN, "unable to open file '%s' for write", p->path);
 	if (n == NULL)
 		n = add(p->mem, p->path, STORE_FILE, 0640);
-	n->e.size = 0;
+	if (p->o.at != NULL)
+		make_writable(p, n);
+	else
+		n->e.size = 0;
 	p->node = n;
-	p->undo = arena_defer(p->arena, put_undo, p);
+	if (!p->o.keep)
+		p->undo = arena_defer(p->arena, put_undo, p);
 	return 0;
 }
 
@@ -319,6 +347,29 @@ static int mem_link(struct store *s, const char *target, const char *path)
 	return 0;
 }
 
+/* Content is never changed in place, so that two nodes may have the same. */
+static int mem_hard_link(struct store *s, const char *from, const char *path)
+{
+	SCOPED_ARENA(a);
+	struct node *old = find(mem_of(s), from);
+
+	if (old == NULL)
+		return STORE_ABSENT;
+	if (old->e.type != STORE_FILE)
+		return err_set(ERR_FEATURE, "unable to create hard link '%s' to '%s'", path, from);
+	if (find(mem_of(s), path) != NULL)
+		return err_set(ERR_FILE_EXISTS, "unable to create '%s': file exists", path);
+	if (mem_make_dir(s, path_parent(a, path), 0) != 0)
+		return -1;
+	struct node *n = add(mem_of(s), path, STORE_FILE, old->e.mode);
+	const char *name = n->e.name;
+	old->e.shared = true;
+	n->e = old->e;
+	n->e.name = name;
+	n->data = old->data;
+	return 0;
+}
+
 static int mem_sync_dir(struct store *s, const char *path)
 {
 	const struct node *n = find(mem_of(s), path);
@@ -358,6 +409,7 @@ struct store *store_mem(struct arena *a)
 		.remove_dir = mem_remove_dir,
 		.make_dir = mem_make_dir,
 		.link = mem_link,
+		.hard_link = mem_hard_link,
 		.sync_dir = mem_sync_dir,
 		.touch = mem_touch,
 	};

@@ -4,6 +4,34 @@
 #include "store/pipe.h"
 
 #include <string.h>
+#include "stream/cipher.h"
+#include "stream/hold.h"
+
+struct unwanted {
+	const struct pipe_spec *spec;
+	struct pipe_result *out;
+};
+
+/* Asked when the plain bytes have been counted and hashed. */
+static bool is_unwanted(void *ctx)
+{
+	const struct unwanted *u = ctx;
+	const struct pipe_spec *spec = u->spec;
+
+	u->out->skipped = (spec->skip_empty && u->out->plain_size == 0) ||
+		(spec->unless != NULL && sum_equal(spec->unless, &u->out->plain_sum));
+	return u->out->skipped;
+}
+
+static struct sink *hold(struct arena *a, const struct pipe_spec *spec, struct sink *to,
+	struct pipe_result *out)
+{
+	if (spec->unless == NULL && !spec->skip_empty)
+		return to;
+	struct unwanted *u = arena_new_object(a, struct unwanted);
+	*u = (struct unwanted){ arena_memdup(a, spec, sizeof(*spec)), out };
+	return sink_hold(a, to, spec->unless == NULL ? 0 : PIPE_HOLD, is_unwanted, u);
+}
 
 struct sink *pipe_chain(struct arena *a, const struct pipe_spec *spec,
 	ssize_t (*reread)(void *, void *, size_t, uint64_t), void *ctx, struct sink *to,
@@ -15,7 +43,10 @@ struct sink *pipe_chain(struct arena *a, const struct pipe_spec *spec,
 	if (spec->hash_stored)
 		s = sink_sha1(a, s, &out->stored_sum);
 	s = sink_count(a, s, &out->stored_size);
-	s = sink_compress(a, spec->compress, spec->level, s);
+	if (spec->encrypt != NULL)
+		s = sink_encrypt(a, s, spec->encrypt, spec->raw);
+	s = sink_compress(a, spec->compress, spec->level, spec->raw, s);
+	s = hold(a, spec, s, out);
 	if (spec->hash_plain)
 		s = sink_sha1(a, s, &out->plain_sum);
 	if (spec->page_size != 0) {
@@ -30,5 +61,6 @@ struct sink *pipe_chain(struct arena *a, const struct pipe_spec *spec,
 		s = sink_page_check(a, s, &check, &out->pages);
 	}
 	s = sink_count(a, s, &out->plain_size);
-	return sink_expand(a, spec->expand, s);
+	s = sink_expand(a, spec->expand, spec->raw, s);
+	return spec->decrypt != NULL ? sink_decrypt(a, s, spec->decrypt, spec->raw) : s;
 }

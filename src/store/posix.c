@@ -137,6 +137,7 @@ static struct store_entry entry_of(const char *name, const struct stat *st)
 		.type = type_of(st->st_mode),
 		.size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0,
 		.mtime = st->st_mtime,
+		.ctime = st->st_ctime,
 		.mode = st->st_mode & 0777,
 		.uid = st->st_uid,
 		.gid = st->st_gid,
@@ -410,6 +411,7 @@ struct store *store_posix(struct arena *a, const char *root)
 		.remove_dir = posix_remove_dir,
 		.make_dir = make_dir,
 		.link = posix_link,
+		.hard_link = posix_hard_link,
 		.sync_dir = sync_dir,
 		.touch = posix_touch,
 	};

@@ -9,6 +9,10 @@
 struct sink *posix_put(struct arena *a, struct store *s, const char *path,
 	const struct put_opts *o);
 int posix_link(struct store *s, const char *target, const char *path);
+int posix_hard_link(struct store *s, const char *from, const char *path);
+
+/* -1, ERR_FILE_EXISTS. */
+int posix_exists(const char *path);
 
 /* "<path>.<pid>-<8 hex>.pgbackrest.tmp": readers of format 5 ignore what ends so. */
 char *posix_temp_name(struct arena *a, const char *path);

@@ -3,8 +3,8 @@
  *
  * Order at finish, each step checked: all bytes, attributes, fsync, close, rename, fsync of the
  * directory. Always true: until finish returns 0 the arena undoes the put (the temporary file, or
- * the partial file under its final name, is unlinked); nothing here ever turns a half-written
- * file into a published one.
+ * the partial file under its final name, is unlinked; a file that is changed in place stays, and gets
+ * its time only at finish); nothing here ever turns a half-written file into a published one.
  */
 #include <errno.h>
 #include <string.h>
@@ -52,7 +52,7 @@ static void undo(void *ctx)
 	struct posix_put *p = ctx;
 
 	/* the failure that led here is the one to report */
-	if (p->o.atomic || is_name_of(p->path, p->dev, p->ino))
+	if (p->o.atomic || (!p->o.keep && is_name_of(p->path, p->dev, p->ino)))
 		sys.unlink(p->written);
 	if (p->fd >= 0)
 		sys.close(p->fd);
@@ -146,6 +146,27 @@ static int flush(struct posix_put *p)
 	return len == 0 ? 0 : put_out(p, p->held, len);
 }
 
+/* In a new file zeros need not be written: what never is reads as zeros. */
+static int put_at(struct posix_put *p, const char *data, size_t len, uint64_t at)
+{
+	bool holes = p->o.sparse && !p->o.keep && at % BLOCK == 0;
+
+	if (at > p->o.size_hint || len > p->o.size_hint - at)
+		return err_set(ERR_ASSERT, "unable to write '%s': %zu bytes at offset %ju are behind its end",
+			p->path, len, (uintmax_t)at);
+	while (len > 0) {
+		size_t zeros = holes ? zero_run(data, len) : 0;
+		bool hole = zeros >= HOLE_MIN;
+		size_t n = hole ? zeros : holes ? zeros + data_run(data + zeros, len - zeros) : len;
+		if (!hole && write_at(p, data, n, at) != 0)
+			return -1;
+		data += n;
+		len -= n;
+		at += n;
+	}
+	return 0;
+}
+
 static size_t hold(struct posix_put *p, const char *data, size_t len)
 {
 	size_t n = CHUNK - p->held_len < len ? CHUNK - p->held_len : len;
@@ -164,6 +185,8 @@ static int put_write(struct sink *s, const void *data, size_t len)
 	struct posix_put *p = (struct posix_put *)s;
 	const char *from = data;
 
+	if (p->o.at != NULL)
+		return put_at(p, data, len, *p->o.at);
 	while (len > 0) {
 		size_t n = len - len % CHUNK;
 		if (p->held_len > 0 || n == 0) {
@@ -194,6 +217,11 @@ static int set_attributes(struct posix_put *p)
 /* All bytes and the size: a hole or a reservation at the end is not what the file's length says. */
 static int complete(struct posix_put *p)
 {
+	if (p->o.at != NULL) {
+		if (sys.ftruncate(p->fd, (off_t)p->o.size_hint) != 0)
+			return err_sys(ERR_FILE_WRITE, "unable to write '%s'", p->path);
+		return 0;
+	}
 	if (flush(p) != 0)
 		return -1;
 	/* a file of nothing but zeros needs no block, however small it is */
@@ -218,7 +246,7 @@ static int make_durable(struct posix_put *p)
 	return 0;
 }
 
-static int file_exists_failure(const char *path)
+int posix_exists(const char *path)
 {
 	return err_set(ERR_FILE_EXISTS, "unable to create '%s': file exists", path);
 }
@@ -228,7 +256,7 @@ static int publish(struct posix_put *p)
 	int rc = (p->o.create_new ? sys.rename_new : sys.rename)(p->written, p->path);
 
 	if (rc != 0 && p->o.create_new && errno == EEXIST)
-		return file_exists_failure(p->path);
+		return posix_exists(p->path);
 	if (rc != 0)
 		return err_sys(ERR_FILE_MOVE, "unable to move '%s' to '%s'", p->written, p->path);
 	return 0;
@@ -290,6 +318,23 @@ static int close_failed(int fd)
 	return -1;
 }
 
+static int open_kept(struct posix_put *p)
+{
+	struct stat st;
+	int fd = sys.open(p->path, O_WRONLY | O_NONBLOCK | O_NOCTTY, 0);
+
+	p->written = p->path;
+	if (fd < 0)
+		return fd;
+	if (sys.fstat(fd, &st) != 0)
+		return close_failed(fd);
+	if (st.st_nlink > 1 || !S_ISREG(st.st_mode)) {
+		errno = S_ISREG(st.st_mode) ? EMLINK : EINVAL;
+		return close_failed(fd);
+	}
+	return fd;
+}
+
 /*
  * A file with more than one name is another backup's too (repo-hardlink): it must not change.  A
  * file that is reached through a link is the operator's, and stays where it is.
@@ -321,11 +366,11 @@ static int open_file(struct posix_put *p)
 {
 	struct stat st;
 
-	p->fd = p->o.atomic ? open_temp(p) : open_in_place(p);
+	p->fd = p->o.atomic ? open_temp(p) : p->o.keep ? open_kept(p) : open_in_place(p);
 	if (p->fd == -2)
 		return -1;
 	if (p->fd < 0 && errno == EEXIST && p->o.create_new && !p->o.atomic)
-		return file_exists_failure(p->path);
+		return posix_exists(p->path);
 	if (p->fd < 0)
 		return err_sys(ERR_FILE_OPEN, "unable to open file '%s' for write", p->path);
 	if (sys.fstat(p->fd, &st) != 0) {
@@ -345,7 +390,7 @@ static int open_file(struct posix_put *p)
 /* A full disk is known before the first byte; no other failure matters, it is only a help. */
 static int reserve(struct posix_put *p)
 {
-	if (p->o.sparse || p->o.size_hint <= RESERVE_MIN)
+	if (p->o.sparse || p->o.keep || p->o.size_hint <= RESERVE_MIN)
 		return 0;
 	if (fallocate(p->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)p->o.size_hint) == 0)
 		p->reserved = p->o.size_hint;
@@ -371,29 +416,4 @@ struct sink *posix_put(struct arena *a, struct store *s, const char *path, const
 	if (open_file(p) != 0 || reserve(p) != 0)
 		return NULL;
 	return &p->sink;
-}
-
-/* A link cannot be made over another name: it comes under a temporary one, so that there is always
- * the old one or the new one. */
-int posix_link(struct store *s, const char *target, const char *path)
-{
-	SCOPED_ARENA(a);
-	const char *full = store_name(a, s, path);
-	const char *temp = posix_temp_name(a, full);
-	int rc = sys.symlink(target, temp);
-
-	if (rc != 0 && errno == ENOENT) {
-		if (posix_make_parent(full) != 0)
-			return -1;
-		rc = sys.symlink(target, temp);
-	}
-	if (rc != 0)
-		return err_sys(ERR_FILE_OPEN, "unable to create symlink '%s' to '%s'", full,
-			target);
-	if (sys.rename(temp, full) != 0) {
-		err_sys(ERR_FILE_MOVE, "unable to move '%s' to '%s'", temp, full);
-		sys.unlink(temp);
-		return -1;
-	}
-	return posix_sync_parent(full);
 }

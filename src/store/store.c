@@ -74,6 +74,8 @@ struct sink *store_put(struct arena *a, struct store *s, const char *path, const
 {
 	if (check_path(s, path) != 0)
 		return NULL;
+	if (o != NULL && (o->at != NULL ? o->atomic : o->keep))
+		return err_null(ERR_ASSERT, "put of '%s' with options that exclude each other", path);
 	return s->driver->put(a, s, path, o == NULL ? &put_defaults : o);
 }
 
@@ -118,6 +120,19 @@ int store_remove(struct store *s, const char *path, bool missing_ok)
 			store_name(a, s, path));
 	}
 	return rc == STORE_ABSENT ? 0 : rc;
+}
+
+int store_remove_files(struct store *s, const char *dir, const strvec *names)
+{
+	SCOPED_ARENA(a);
+
+	for (size_t i = 0; i < names->n; i++) {
+		const char *path = path_join(a, dir, names->v[i]);
+
+		if (check_path(s, path) != 0 || s->driver->remove(s, path) < 0)
+			return -1;
+	}
+	return store_sync_dir(s, dir);
 }
 
 struct tree {
@@ -184,6 +199,16 @@ int store_link(struct store *s, const char *target, const char *path)
 		return err_set(ERR_FEATURE, "unable to create link '%s': %s storage has no links",
 			path, s->driver->name);
 	return s->driver->link(s, target, path);
+}
+
+int store_hard_link(struct store *s, const char *from, const char *path)
+{
+	if (check_path(s, from) != 0 || check_path(s, path) != 0)
+		return -1;
+	if (s->driver->hard_link == NULL)
+		return err_set(ERR_FEATURE, "unable to create hard link '%s': %s storage has no hard links",
+			path, s->driver->name);
+	return s->driver->hard_link(s, from, path);
 }
 
 int store_touch(struct store *s, const char *path, const struct put_opts *o)

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/vec.h"
 #include "store/pipe.h"
 #include "stream/sink.h"
 
@@ -23,6 +24,7 @@ struct store_entry {
 	enum store_type type;
 	uint64_t size;	  /* bytes, files only */
 	int64_t mtime;	  /* Unix seconds */
+	int64_t ctime;	  /* Unix seconds: last change of anything about it; 0 = not known */
 	mode_t mode;	  /* permission bits, 0777 mask */
 	uid_t uid;
 	gid_t gid;
@@ -65,6 +67,14 @@ struct put_opts {
 	gid_t gid;
 	uint64_t size_hint; /* expected bytes, for preallocation; 0 = unknown */
 	bool sparse;	/* long runs of zeros become holes */
+	/* In place only: bytes in any order.  A write goes to where *at says then (bytes from the start) and can be
+	 * read back at once; with sparse no byte may be written twice.  At finish the file has size_hint bytes,
+	 * behind which nothing may be written; what never was is zeros or, with keep, what was there.  NULL: one
+	 * after another. */
+	const uint64_t *at;
+	/* With at: a file that must be there is changed where it is written, and stays as it is by then if this is
+	 * not finished.  ERR_FILE_OPEN if it has further names (hard links), which must not change. */
+	bool keep;
 };
 
 /* -1 stops the listing with the failure record set. */
@@ -86,6 +96,7 @@ struct store_driver {
 	/* optional from here */
 	int (*make_dir)(struct store *s, const char *path, mode_t mode);
 	int (*link)(struct store *s, const char *target, const char *path); /* symbolic, replaces */
+	int (*hard_link)(struct store *s, const char *from, const char *path); /* STORE_ABSENT as get */
 	int (*sync_dir)(struct store *s, const char *dir);
 	/* Mode (if not 0), owner and mtime of what is there, as put_opts says; not through a link. */
 	int (*touch)(struct store *s, const char *path, const struct put_opts *o);
@@ -134,8 +145,14 @@ int store_stat(struct arena *a, struct store *s, const char *path, struct store_
 /* Both are durable when they report success. */
 int store_remove(struct store *s, const char *path, bool missing_ok) must_check;
 int store_remove_tree(struct store *s, const char *path) must_check; /* absent is fine */
+/* Many files of one directory with one sync; absent ones are fine.  After a failure some are gone. */
+int store_remove_files(struct store *s, const char *dir, const strvec *names) must_check;
 int store_make_dir(struct store *s, const char *path, mode_t mode) must_check; /* with parents */
 int store_link(struct store *s, const char *target, const char *path) must_check;
+/* One more name for the file at from; path must not exist (ERR_FILE_EXISTS), missing directories are made.  0,
+ * STORE_ABSENT if from is proven absent, -1 (ERR_FEATURE where storage or file system has no hard links).
+ * Durable when the directory is synced. */
+int store_hard_link(struct store *s, const char *from, const char *path) must_check;
 int store_sync_dir(struct store *s, const char *dir) must_check;
 int store_touch(struct store *s, const char *path, const struct put_opts *o) must_check;
 

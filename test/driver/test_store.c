@@ -425,6 +425,134 @@ static void test_undone(void **state)
 	}
 }
 
+/* Bytes in any order, with zeros where none were written. */
+static void test_any_order(void **state)
+{
+	static const struct {
+		uint64_t at;
+		size_t len;
+	} pieces[] = { { 299000, 1000 }, { 8192, 70000 }, { 0, 100 }, { 100, 0 }, { 78193, 3 }, { 131072, 140000 } };
+	struct fixture *f = *state;
+	const size_t len = 300 * 1000;
+	char *data = pattern(f->a, len);
+
+	memset(data + 140000, 0, 120000);
+	for (int sparse = 0; sparse < 2; sparse++) {
+		uint64_t at = 0;
+		const struct put_opts o = { .at = &at, .size_hint = len, .sparse = sparse, .mode = 0604,
+			.set_mtime = true, .mtime = 1234567890 };
+		char *expected = arena_zalloc(f->a, len);
+		struct store_entry e;
+		struct buf b;
+		/* what was there before is gone */
+		put(f, "d/file", "old");
+		struct sink *to = store_put(f->a, f->s, "d/file", &o);
+		assert_non_null(to);
+		for (size_t i = 0; i < sizeof(pieces) / sizeof(*pieces); i++) {
+			at = pieces[i].at;
+			memcpy(expected + at, data + at, pieces[i].len);
+			assert_int_equal(sink_write(to, data + at, pieces[i].len), 0);
+		}
+		/* it can be read at once */
+		buf_init(&b, f->a);
+		const struct get_opts get = { .offset = 90, .length = 270000, .exact = true };
+		assert_int_equal(store_get(f->s, "d/file", &get, sink_buf(f->a, &b)), 0);
+		assert_memory_equal(b.data, expected + 90, 270000);
+		assert_int_equal(sink_finish(to), 0);
+		assert_content(f, "d/file", expected, len);
+		assert_int_equal(store_stat(f->a, f->s, "d/file", &e), 0);
+		assert_int_equal(e.mode, 0604);
+		assert_int_equal(e.mtime, 1234567890);
+	}
+}
+
+static void test_any_order_bounds(void **state)
+{
+	static const struct {
+		uint64_t at;
+		size_t len;
+		int rc;
+	} cases[] = { { 0, 10, 0 }, { 10, 0, 0 }, { 9, 1, 0 }, { 9, 2, -1 }, { 10, 1, -1 }, { 11, 0, -1 },
+		{ UINT64_MAX, 1, -1 }, { UINT64_MAX, 0, -1 }, { 0, 11, -1 } };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		SCOPED_ARENA(a);
+		uint64_t at = cases[i].at;
+		const struct put_opts o = { .at = &at, .size_hint = 10 };
+		struct sink *to = store_put(a, f->s, "file", &o);
+		assert_non_null(to);
+		assert_int_equal(sink_write(to, "0123456789a", cases[i].len), cases[i].rc);
+		assert_int_equal(err_code(), cases[i].rc == 0 ? ERR_NONE : ERR_ASSERT);
+		err_clear();
+	}
+	/* not finished: not there */
+	assert_listing(f, "", "");
+	uint64_t at = 0;
+	const struct put_opts wrong[] = { { .at = &at, .atomic = true }, { .keep = true } };
+	for (size_t i = 0; i < 2; i++) {
+		assert_null(store_put(f->a, f->s, "file", &wrong[i]));
+		assert_failed(-1, ERR_ASSERT);
+	}
+}
+
+/* A file that is there is changed here and there, made longer or shorter. */
+static void test_keep(void **state)
+{
+	static const size_t sizes[] = { 200000, 150000, 250000 };
+	struct fixture *f = *state;
+	const char *data = pattern(f->a, 250000);
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		uint64_t at = 140000;
+		const struct put_opts o = { .at = &at, .keep = true, .size_hint = sizes[i], .sparse = true,
+			.set_mtime = true, .mtime = 7 };
+		char *expected = arena_zalloc(f->a, 250000);
+		struct store_entry e;
+		assert_int_equal(store_write(f->s, "file", data, 200000, NULL), 0);
+		memcpy(expected, data, 200000);
+		/* zeros are bytes like others here */
+		memset(expected + 20000, 0, 100000);
+		memcpy(expected + 140000, data, 10000);
+		struct arena *a = arena_new();
+		struct sink *to = store_put(a, f->s, "file", &o);
+		assert_non_null(to);
+		assert_int_equal(sink_write(to, data, 10000), 0);
+		at = 20000;
+		assert_int_equal(sink_write(to, expected + 20000, 100000), 0);
+		assert_int_equal(sink_finish(to), 0);
+		arena_free(a);
+		assert_content(f, "file", expected, sizes[i]);
+		assert_int_equal(store_stat(f->a, f->s, "file", &e), 0);
+		assert_int_equal(e.mtime, 7);
+	}
+}
+
+static void test_keep_undone(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t at = 2;
+	const struct put_opts o = { .at = &at, .keep = true, .size_hint = 5, .set_mtime = true, .mtime = 7 };
+	struct arena *a = arena_new();
+	struct store_entry e;
+
+	put(f, "file", "12345");
+	struct sink *to = store_put(a, f->s, "file", &o);
+	assert_int_equal(sink_write(to, "x", 1), 0);
+	arena_free(a);
+	assert_content(f, "file", "12x45", 5);
+	assert_int_equal(store_stat(f->a, f->s, "file", &e), 0);
+	assert_int_not_equal(e.mtime, 7);
+	assert_null(store_put(f->a, f->s, "nothing", &o));
+	assert_failed(-1, ERR_FILE_OPEN);
+	/* another name's content must not change */
+	assert_int_equal(store_hard_link(f->s, "file", "other"), 0);
+	assert_null(store_put(f->a, f->s, "file", &o));
+	assert_failed(-1, ERR_FILE_OPEN);
+	assert_content(f, "other", "12x45", 5);
+	assert_listing(f, "", "file:f:5 other:f:5 ");
+}
+
 static void test_replace(void **state)
 {
 	struct fixture *f = *state;
@@ -619,6 +747,36 @@ static void test_link(void **state)
 	assert_listing(f, "d", "dir:d:0 ");
 }
 
+static void test_hard_link(void **state)
+{
+	struct fixture *f = *state;
+	struct store_entry e;
+
+	put(f, "d/one", "content");
+	assert_int_equal(store_hard_link(f->s, "d/one", "new/dir/two"), 0);
+	assert_content(f, "new/dir/two", "content", strlen("content"));
+	assert_int_equal(store_stat(f->a, f->s, "new/dir/two", &e), 0);
+	assert_true(e.type == STORE_FILE && e.shared && e.size == 7);
+	assert_string_equal(e.name, "two");
+	assert_int_equal(store_stat(f->a, f->s, "d/one", &e), 0);
+	assert_true(e.shared);
+	/* replacing one leaves the other, and so does removing it */
+	put(f, "new/dir/two", "other");
+	assert_content(f, "d/one", "content", strlen("content"));
+	assert_int_equal(store_hard_link(f->s, "d/one", "d/three"), 0);
+	assert_int_equal(store_remove(f->s, "d/one", false), 0);
+	assert_content(f, "d/three", "content", strlen("content"));
+	/* absent is an answer, and then nothing is made */
+	assert_int_equal(store_hard_link(f->s, "d/one", "d/four"), STORE_ABSENT);
+	assert_int_equal(store_hard_link(f->s, "nowhere/one", "nothing/four"), STORE_ABSENT);
+	assert_int_equal(store_stat(f->a, f->s, "nothing", &e), STORE_ABSENT);
+	assert_failed(store_hard_link(f->s, "d/three", "new/dir/two"), ERR_FILE_EXISTS);
+	assert_content(f, "new/dir/two", "other", strlen("other"));
+	assert_failed(store_hard_link(f->s, "new/dir", "dir"), ERR_FEATURE);
+	assert_failed(store_hard_link(f->s, "../d/three", "x"), ERR_FORMAT);
+	assert_failed(store_hard_link(f->s, "d/three", "../x"), ERR_FORMAT);
+}
+
 static void test_sync_missing_dir(void **state)
 {
 	struct fixture *f = *state;
@@ -697,11 +855,12 @@ int main(void)
 		T(test_round_trip), T(test_pieces), T(test_missing), T(test_missing_message),
 		T(test_directory_is_no_file), T(test_ranges), T(test_read_bounds), T(test_opened),
 		T(test_spec), T(test_get_inside_get), T(test_create_new), T(test_create_new_race),
-		T(test_undone), T(test_replace), T(test_attributes), T(test_list),
+		T(test_undone), T(test_any_order), T(test_any_order_bounds), T(test_keep), T(test_keep_undone),
+		T(test_replace), T(test_attributes), T(test_list),
 		T(test_list_stops),
 		T(test_unsafe_paths), T(test_root), T(test_make_dir), T(test_remove),
 		T(test_remove_tree),
-		T(test_link), T(test_sync_missing_dir), T(test_faults), T(test_fault_for_good),
+		T(test_link), T(test_hard_link), T(test_sync_missing_dir), T(test_faults), T(test_fault_for_good),
 		T(test_fault_midway),
 	};
 	enum { COUNT = sizeof(tests) / sizeof(*tests) };

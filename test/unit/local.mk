@@ -7,7 +7,7 @@ unit_tests += test/unit/test_arena test/unit/test_buf test/unit/test_clock test/
 unit_tests += test/unit/test_file test/unit/test_lock test/unit/test_log test/unit/test_map
 unit_tests += test/unit/test_path test/unit/test_str test/unit/test_sys
 # lib/stream, lib/form
-unit_tests += test/unit/test_codec test/unit/test_hash test/unit/test_lines test/unit/test_sink
+unit_tests += test/unit/test_cipher test/unit/test_codec test/unit/test_hash test/unit/test_lines test/unit/test_sink
 unit_tests += test/unit/test_fields test/unit/test_ini test/unit/test_json
 # src/pg
 unit_tests += test/unit/test_control test/unit/test_page test/unit/test_timeline

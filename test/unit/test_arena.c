@@ -8,6 +8,7 @@
 #include <stdalign.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -67,6 +68,26 @@ static void strings_are_copied(void **state)
 	assert_string_equal(all, "abc");
 	assert_string_equal(arena_memdup(a, "a\0b", 4), "a");
 	assert_non_null(arena_memdup(a, NULL, 0));
+}
+
+/* They come from the two ends of a chunk and must never meet. */
+static void strings_and_objects_stay_apart(void **state)
+{
+	SCOPED_ARENA(a);
+	char *text[3000];
+	unsigned char *object[3000];
+
+	for (size_t i = 0; i < 3000; i++) {
+		text[i] = arena_printf(a, "%zu%.*s", i, (int)(i * 7 % 40), "........................................");
+		object[i] = memset(arena_alloc(a, 1 + i * 13 % 90), (int)(i % 251), 1 + i * 13 % 90);
+		assert_true((uintptr_t)object[i] % alignof(max_align_t) == 0);
+	}
+	for (size_t i = 0; i < 3000; i++) {
+		assert_int_equal(strtoul(text[i], NULL, 10), i);
+		assert_int_equal(strspn(text[i], "0123456789") + i * 7 % 40, strlen(text[i]));
+		for (size_t k = 0; k < 1 + i * 13 % 90; k++)
+			assert_int_equal(object[i][k], i % 251);
+	}
 }
 
 static void printf_has_no_edge(void **state)
@@ -199,6 +220,7 @@ int main(void)
 		cmocka_unit_test(objects_are_aligned_and_apart),
 		cmocka_unit_test(zalloc_is_zeroed_in_reused_memory),
 		cmocka_unit_test(strings_are_copied),
+		cmocka_unit_test(strings_and_objects_stay_apart),
 		cmocka_unit_test(printf_has_no_edge),
 		cmocka_unit_test(grow_keeps_content),
 		cmocka_unit_test(newest_object_grows_in_place),

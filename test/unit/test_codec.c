@@ -52,7 +52,7 @@ static struct buf compressed(
 	struct buf b;
 
 	buf_init(&b, a);
-	assert_int_equal(feed(sink_compress(a, c, level, sink_buf(a, &b)), data, len, piece), 0);
+	assert_int_equal(feed(sink_compress(a, c, level, false, sink_buf(a, &b)), data, len, piece), 0);
 	return b;
 }
 
@@ -60,7 +60,7 @@ static int expand(
 	struct arena *a, enum codec c, const void *data, size_t len, size_t piece, struct buf *out)
 {
 	buf_init(out, a);
-	return feed(sink_expand(a, c, sink_buf(a, out)), data, len, piece);
+	return feed(sink_expand(a, c, false, sink_buf(a, out)), data, len, piece);
 }
 
 static void check_expands(enum codec c, const void *stored, size_t stored_len, const void *want,
@@ -129,8 +129,8 @@ static void none_is_the_next_sink_itself(void **state)
 	SCOPED_ARENA(a);
 	struct sink *s = sink_null(a);
 
-	assert_ptr_equal(sink_compress(a, CODEC_NONE, 0, s), s);
-	assert_ptr_equal(sink_expand(a, CODEC_NONE, s), s);
+	assert_ptr_equal(sink_compress(a, CODEC_NONE, 0, false, s), s);
+	assert_ptr_equal(sink_expand(a, CODEC_NONE, false, s), s);
 }
 
 /* Sizes around the codecs' blocks and around the output buffer (256 KiB): a buffer that is exactly
@@ -227,10 +227,10 @@ static void level_out_of_range_is_a_failure(void **state)
 {
 	SCOPED_ARENA(a);
 
-	assert_int_equal(sink_finish(sink_compress(a, CODEC_GZ, 10, sink_null(a))), -1);
+	assert_int_equal(sink_finish(sink_compress(a, CODEC_GZ, 10, false, sink_null(a))), -1);
 	assert_int_equal(err_code(), ERR_ASSERT);
 	err_clear();
-	assert_int_equal(sink_finish(sink_compress(a, CODEC_BZ2, 0, sink_null(a))), -1);
+	assert_int_equal(sink_finish(sink_compress(a, CODEC_BZ2, 0, false, sink_null(a))), -1);
 	assert_int_equal(err_code(), ERR_ASSERT);
 	err_clear();
 }
@@ -258,6 +258,130 @@ static void exact_streams(void **state)
 		assert_int_equal(got.len, want.len);
 		assert_memory_equal(got.data, want.data, want.len);
 	}
+}
+
+static struct buf compressed_raw(struct arena *a, enum codec c, const void *data, size_t len)
+{
+	struct buf b;
+	int level = codec_info(c)->level_default;
+
+	buf_init(&b, a);
+	assert_int_equal(
+		feed(sink_compress(a, c, level, true, sink_buf(a, &b)), data, len, 1000), 0);
+	return b;
+}
+
+static int expand_raw(
+	struct arena *a, enum codec c, const void *data, size_t len, size_t piece, struct buf *out)
+{
+	buf_init(out, a);
+	return feed(sink_expand(a, c, true, sink_buf(a, out)), data, len, piece);
+}
+
+/* The members of format/blocks.md 1.4, and what zlib's compress() makes of nothing. */
+static void exact_raw_streams(void **state)
+{
+	static const struct {
+		enum codec codec;
+		const char *plain, *hex;
+	} table[] = {
+		{CODEC_GZ, "18\n", "789c33b4e00200011000" "74"},
+		{CODEC_GZ, "", "789c030000000001"},
+		{CODEC_LZ4, "18\n", "04224d184040c00300008031380a00000000"},
+		{CODEC_LZ4, "", "04224d184040c000000000"},
+		{CODEC_ZST, "18\n", "28b52ffd005819000031380a"},
+		{CODEC_BZ2, "", "425a683917724538509000000000"},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		for (size_t piece = 1; piece < 100; piece += 98) {
+			SCOPED_ARENA(a);
+			const char *plain = table[i].plain;
+			struct buf want = unhex(a, table[i].hex), got;
+
+			got = compressed_raw(a, table[i].codec, plain, strlen(plain));
+			assert_int_equal(got.len, want.len);
+			assert_memory_equal(got.data, want.data, want.len);
+			assert_int_equal(expand_raw(a, table[i].codec, want.data, want.len, piece,
+						 &got), 0);
+			assert_string_equal(got.data, plain);
+		}
+	}
+}
+
+static void raw_round_trips(void **state)
+{
+	SCOPED_ARENA(a);
+	uint8_t *data = make_data(a, TEXT, BIG);
+
+	for (size_t i = 0; i < sizeof(real) / sizeof(real[0]); i++) {
+		for (size_t len = 0; len <= BIG; len += 524288 + 1) {
+			struct buf raw = compressed_raw(a, real[i], data, len), got;
+			struct buf normal = compressed(a, real[i],
+				codec_info(real[i])->level_default, data, len, 1000);
+
+			assert_int_equal(expand_raw(a, real[i], raw.data, raw.len, 7777, &got), 0);
+			assert_int_equal(got.len, len);
+			assert_int_equal(memcmp(got.data, data, len), 0);
+			if (real[i] != CODEC_BZ2) {
+				assert_true(raw.len < normal.len);
+				continue;
+			}
+			assert_int_equal(raw.len, normal.len); /* one form only */
+			assert_memory_equal(raw.data, normal.data, raw.len);
+		}
+	}
+}
+
+/* A form for the other is damage for gz; lz4's reader does not care, its frames say what they are. */
+static void the_other_form(void **state)
+{
+	SCOPED_ARENA(a);
+	struct buf gz = compressed(a, CODEC_GZ, 6, "some text", 9, 9), got;
+	struct buf gz_raw = compressed_raw(a, CODEC_GZ, "some text", 9);
+	struct buf lz4 = compressed(a, CODEC_LZ4, 1, "some text", 9, 9);
+	struct buf deflate = gz_raw;
+
+	assert_int_equal(expand_raw(a, CODEC_GZ, gz.data, gz.len, 5, &got), -1);
+	assert_int_equal(err_code(), ERR_FORMAT);
+	err_clear();
+	check_refused(CODEC_GZ, gz_raw.data, gz_raw.len, "incorrect header check");
+	deflate.data += 2; /* without a head: neither form */
+	deflate.len -= 6;
+	assert_int_equal(expand_raw(a, CODEC_GZ, deflate.data, deflate.len, 5, &got), -1);
+	err_clear();
+	assert_int_equal(expand_raw(a, CODEC_LZ4, lz4.data, lz4.len, 5, &got), 0);
+	assert_string_equal(got.data, "some text");
+	/* one zlib stream, not several, and nothing behind it */
+	for (size_t n = 0; n < gz_raw.len; n++) {
+		assert_int_equal(expand_raw(a, CODEC_GZ, gz_raw.data, n, 5, &got), -1);
+		assert_string_equal(err_msg(), "unexpected eof in compressed data");
+		err_clear();
+	}
+	buf_add(&gz_raw, arena_memdup(a, gz_raw.data, gz_raw.len), gz_raw.len);
+	assert_int_equal(expand_raw(a, CODEC_GZ, gz_raw.data, gz_raw.len, 5, &got), -1);
+	assert_non_null(strstr(err_msg(), "data after the end"));
+	err_clear();
+}
+
+/* Contexts of the process serve both forms, one after the other. */
+static void forms_alternate(void **state)
+{
+	size_t before = 0;
+
+	for (int n = 0; n < 100; n++) {
+		SCOPED_ARENA(a);
+		enum codec c = real[n % 2];
+		struct buf raw = compressed_raw(a, c, &n, sizeof(n)), got;
+		struct buf normal = compressed(a, c, codec_info(c)->level_default, &n, sizeof(n), 4);
+
+		assert_int_equal(expand_raw(a, c, raw.data, raw.len, 3, &got), 0);
+		assert_memory_equal(got.data, &n, sizeof(n));
+		check_expands(c, normal.data, normal.len, &n, sizeof(n), 3);
+		if (n == 10)
+			before = idle_made();
+	}
+	assert_int_equal(idle_made(), before);
 }
 
 static void headers(void **state)
@@ -501,10 +625,10 @@ static void failures_of_the_next_sink_come_through(void **state)
 		uint8_t *data = make_data(a, RANDOM, BIG);
 		struct buf z = compressed(a, real[i], 1, data, BIG, BIG);
 
-		assert_int_equal(feed(sink_compress(a, real[i], 1, &full), data, BIG, BIG), -1);
+		assert_int_equal(feed(sink_compress(a, real[i], 1, false, &full), data, BIG, BIG), -1);
 		assert_int_equal(err_code(), ERR_FILE_WRITE);
 		err_clear();
-		assert_int_equal(feed(sink_expand(a, real[i], &full), z.data, z.len, BIG), -1);
+		assert_int_equal(feed(sink_expand(a, real[i], false, &full), z.data, z.len, BIG), -1);
 		assert_int_equal(err_code(), ERR_FILE_WRITE);
 		err_clear();
 		check_expands(real[i], z.data, z.len, data, BIG, BIG);
@@ -523,7 +647,7 @@ static void contexts_are_reused(void **state)
 			check_expands(real[i], z.data, z.len, &n, sizeof(n), 1);
 			if (n % 3 == 0) /* left in the middle of a stream */
 				assert_int_equal(
-					sink_write(sink_compress(a, real[i], n % 9, sink_null(a)),
+					sink_write(sink_compress(a, real[i], n % 9, false, sink_null(a)),
 						"abc", 3),
 					0);
 			if (n % 3 == 1)
@@ -546,6 +670,10 @@ int main(void)
 		cmocka_unit_test(levels_change_on_a_used_context),
 		cmocka_unit_test(level_out_of_range_is_a_failure),
 		cmocka_unit_test(exact_streams),
+		cmocka_unit_test(exact_raw_streams),
+		cmocka_unit_test(raw_round_trips),
+		cmocka_unit_test(the_other_form),
+		cmocka_unit_test(forms_alternate),
 		cmocka_unit_test(headers),
 		cmocka_unit_test(foreign_streams),
 		cmocka_unit_test(several_frames),

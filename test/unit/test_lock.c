@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -292,6 +293,35 @@ static void looking_tells_what_the_holder_says(void **state)
 	assert_int_equal(try_in_child(LOCK_EXCLUSIVE, ID_B), 50);
 }
 
+/* Whose file is open where, whatever the content says. */
+static void who_has_it_open(void **state)
+{
+	SCOPED_ARENA(a);
+	int ready[2], status;
+	char c;
+
+	assert_int_equal(lock_is_open_in(folder, NAME, getpid()), 0);
+	assert_non_null(lock_take(a, folder, NAME, LOCK_EXCLUSIVE, ID_A));
+	assert_int_equal(lock_is_open_in(folder, NAME, getpid()), 1);
+	assert_int_equal(lock_is_open_in(folder, "other.lock", getpid()), 0);
+	assert_int_equal(pipe(ready), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		for (int i = 3; i < 64; i++) /* the inherited lock too */
+			if (i != ready[1])
+				close(i);
+		_exit(write(ready[1], "x", 1) == 1 ? pause() : 1);
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	assert_int_equal(lock_is_open_in(folder, NAME, pid), 0); /* alive, and not the holder */
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(lock_is_open_in(folder, NAME, pid), 0); /* gone */
+	assert_int_equal(err_code(), ERR_NONE);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 static void foreign_contents_are_survived(void **state)
 {
 	static const struct {
@@ -392,6 +422,7 @@ int main(void)
 		cmocka_unit_test_setup(two_never_hold_it, clear),
 		cmocka_unit_test_setup(progress_is_written_in_steps, clear),
 		cmocka_unit_test_setup(looking_tells_what_the_holder_says, clear),
+		cmocka_unit_test_setup(who_has_it_open, clear),
 		cmocka_unit_test_setup(foreign_contents_are_survived, clear),
 		cmocka_unit_test_setup(the_directory_is_made, clear),
 		cmocka_unit_test_setup(failures_name_what_to_do, clear),

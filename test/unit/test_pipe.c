@@ -79,6 +79,60 @@ static void there_and_back(void **state)
 	}
 }
 
+/* Compressed first, encrypted last; the stored sum is of the ciphertext. */
+static void encrypted_there_and_back(void **state)
+{
+	for (enum codec c = CODEC_NONE; c < CODEC_COUNT; c++) {
+		for (int raw = 0; raw < 2; raw++) {
+			SCOPED_ARENA(a);
+			uint8_t *data = make_file(a);
+			struct pipe_spec in = {.compress = c, .level = codec_info(c)->level_default,
+				.encrypt = "secret", .raw = raw, .hash_plain = true, .hash_stored = true};
+			struct pipe_spec out = {.decrypt = "secret", .expand = c, .raw = raw,
+				.hash_plain = true};
+			struct pipe_spec half = {.decrypt = "secret", .raw = raw};
+			struct pipe_spec other = {.expand = c, .raw = raw};
+			struct pipe_result r;
+			struct sum plain, stored;
+			struct buf z = run(a, &in, data, LEN, &r);
+
+			sha1_of(data, LEN, &plain);
+			sha1_of(z.data, z.len, &stored);
+			assert_int_equal(r.stored_size, z.len);
+			assert_true(sum_equal(&r.plain_sum, &plain));
+			assert_true(sum_equal(&r.stored_sum, &stored));
+			assert_int_equal(memcmp(z.data, "Salted__", 8) == 0, !raw);
+			assert_int_equal(z.len % 16, raw ? 8 : 0);
+
+			struct buf back = run(a, &out, z.data, z.len, &r);
+			assert_int_equal(back.len, LEN);
+			assert_memory_equal(back.data, data, LEN);
+			assert_true(sum_equal(&r.plain_sum, &plain));
+
+			back = run(a, &half, z.data, z.len, &r);
+			back = run(a, &other, back.data, back.len, &r);
+			assert_int_equal(back.len, LEN);
+			assert_memory_equal(back.data, data, LEN);
+		}
+	}
+}
+
+/* From one key to another in one go, as a re-encryption would. */
+static void from_one_key_to_another(void **state)
+{
+	SCOPED_ARENA(a);
+	uint8_t *data = make_file(a);
+	struct pipe_spec first = {.encrypt = "one"}, change = {.decrypt = "one", .encrypt = "two"};
+	struct pipe_spec last = {.decrypt = "two"};
+	struct pipe_result r;
+	struct buf x = run(a, &first, data, LEN, &r), y = run(a, &change, x.data, x.len, &r);
+	struct buf back = run(a, &last, y.data, y.len, &r);
+
+	assert_int_equal(back.len, LEN);
+	assert_memory_equal(back.data, data, LEN);
+	assert_memory_not_equal(x.data + 16, y.data + 16, 1000);
+}
+
 static void from_one_codec_to_another(void **state)
 {
 	SCOPED_ARENA(a);
@@ -160,14 +214,63 @@ static void empty_files(void **state)
 	}
 }
 
+/* What is held back: nothing of it comes through, not even its end, until it is known to be wanted. */
+static void unwanted_bytes_are_dropped(void **state)
+{
+	static const struct {
+		size_t len;
+		bool same, none; /* the content is that of unless; skip_empty */
+		bool skipped, ended;
+	} cases[] = {
+		{0, false, false, false, true}, {0, false, true, true, false}, {1, false, true, false, true},
+		{LEN, false, false, false, true}, {LEN, true, false, true, false}, {LEN, false, true, false, true},
+		{PIPE_HOLD, true, false, true, false}, {PIPE_HOLD, false, false, false, true},
+		{PIPE_HOLD + 1, true, false, true, false}, {PIPE_HOLD + 1, false, false, false, true},
+		{3 * PIPE_HOLD + 5, true, true, true, false}, {3 * PIPE_HOLD + 5, false, true, false, true},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		SCOPED_ARENA(a);
+		uint8_t *data = arena_zalloc(a, cases[i].len + 1);
+		struct sum prior;
+		struct pipe_spec spec = {.compress = CODEC_LZ4, .hash_plain = true, .hash_stored = true,
+			.unless = &prior, .skip_empty = cases[i].none};
+		struct pipe_spec back = {.expand = CODEC_LZ4, .hash_plain = true};
+		struct pipe_result r, r2;
+
+		for (size_t k = 0; k < cases[i].len; k++)
+			data[k] = (uint8_t)(k * 7 / 3);
+		sha1_of(data, cases[i].len, &prior);
+		struct sum plain = prior;
+		if (!cases[i].same)
+			prior.bytes[7] ^= 1;
+		struct buf z = run(a, &spec, data, cases[i].len, &r);
+		assert_int_equal(r.skipped, cases[i].skipped);
+		assert_int_equal(r.plain_size, cases[i].len);
+		assert_true(sum_equal(&r.plain_sum, &plain));
+		if (!cases[i].ended) {
+			if (cases[i].len <= PIPE_HOLD)
+				assert_int_equal(z.len, 0); /* the codec was not even begun */
+			continue;
+		}
+		assert_int_equal(r.stored_size, z.len);
+		struct buf plain_again = run(a, &back, z.data, z.len, &r2);
+		assert_int_equal(plain_again.len, cases[i].len);
+		assert_memory_equal(plain_again.data, data, cases[i].len);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(there_and_back),
+		cmocka_unit_test(encrypted_there_and_back),
+		cmocka_unit_test(from_one_key_to_another),
 		cmocka_unit_test(from_one_codec_to_another),
 		cmocka_unit_test(bad_pages_are_told),
 		cmocka_unit_test(nothing_asked_for),
 		cmocka_unit_test(empty_files),
+		cmocka_unit_test(unwanted_bytes_are_dropped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,7 +160,7 @@ static int write_history(struct store *repo, const char *stanza, const struct ma
 	struct sink *to =
 		store_put(tmp, repo, layout_history_manifest(tmp, stanza, m->label), &opts);
 
-	return to == NULL ? -1 : manifest_write(m, sink_compress(tmp, CODEC_GZ, HISTORY_LEVEL, to));
+	return to == NULL ? -1 : manifest_write(m, sink_compress(tmp, CODEC_GZ, HISTORY_LEVEL, false, to));
 }
 
 static int check_file(const struct manifest_file *f)
