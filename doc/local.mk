@@ -6,14 +6,21 @@ doc_genman_CPPFLAGS = $(libstrata_a_CPPFLAGS)
 doc_genman_LDADD = $(all_libs)
 
 man_MANS = doc/man/pgstrata.1
+man_MANS += doc/man/pgstrata-annotate.1
 man_MANS += doc/man/pgstrata-archive-get.1
 man_MANS += doc/man/pgstrata-archive-push.1
 man_MANS += doc/man/pgstrata-backup.1
 man_MANS += doc/man/pgstrata-check.1
+man_MANS += doc/man/pgstrata-expire.1
 man_MANS += doc/man/pgstrata-help.1
 man_MANS += doc/man/pgstrata-info.1
 man_MANS += doc/man/pgstrata-restore.1
 man_MANS += doc/man/pgstrata-stanza-create.1
+man_MANS += doc/man/pgstrata-stanza-delete.1
+man_MANS += doc/man/pgstrata-stanza-upgrade.1
+man_MANS += doc/man/pgstrata-start.1
+man_MANS += doc/man/pgstrata-stop.1
+man_MANS += doc/man/pgstrata-verify.1
 man_MANS += doc/man/pgstrata-version.1
 EXTRA_DIST += $(man_MANS:.1=.man)
 CLEANFILES += $(man_MANS)
@@ -27,4 +34,5 @@ $(man_MANS): doc/genman$(EXEEXT)
 
 # Samples to copy from.
 examplesdir = $(docdir)/examples
-dist_examples_DATA = etc/pgstrata.conf.sample etc/pgstrata-backup@.service etc/pgstrata-backup@.timer
+dist_examples_DATA = etc/pgstrata.conf.sample etc/pgstrata-backup@.service etc/pgstrata-backup@.timer \
+	etc/pgstrata-full@.service etc/pgstrata-full@.timer

@@ -22,18 +22,26 @@
 #include "base/sys.h"
 #include "cmd/cmd.h"
 #include "config/load.h"
+#include "repo/layout.h"
 
 typedef int command_fn(struct arena *a, const struct config *cfg);
 
 static command_fn *const functions[CMD_COUNT] = {
+	[CMD_ANNOTATE] = cmd_annotate,
 	[CMD_ARCHIVE_GET] = cmd_archive_get,
 	[CMD_ARCHIVE_PUSH] = cmd_archive_push,
 	[CMD_BACKUP] = cmd_backup,
 	[CMD_CHECK] = cmd_check,
+	[CMD_EXPIRE] = cmd_expire,
 	[CMD_HELP] = cmd_help,
 	[CMD_INFO] = cmd_info,
 	[CMD_RESTORE] = cmd_restore,
 	[CMD_STANZA_CREATE] = cmd_stanza_create,
+	[CMD_STANZA_DELETE] = cmd_stanza_delete,
+	[CMD_STANZA_UPGRADE] = cmd_stanza_upgrade,
+	[CMD_START] = cmd_start,
+	[CMD_STOP] = cmd_stop,
+	[CMD_VERIFY] = cmd_verify,
 	[CMD_VERSION] = cmd_version,
 };
 
@@ -53,6 +61,14 @@ static int check_root(const struct config *cfg)
 		 "postgres.");
 	return err_hint("option allow-root allows it; files that root creates may be unusable for "
 			"PostgreSQL.");
+}
+
+/* Before a log, a lock or anything else gets a name that is made from it. */
+static int check_stanza(const struct config *cfg)
+{
+	if (cfg->stanza == NULL || stanza_name_ok(cfg->stanza))
+		return 0;
+	return err_set(ERR_OPTION_VALUE, "'%s' cannot be the name of a stanza", cfg->stanza);
 }
 
 static int set_priority(const struct config *cfg)
@@ -156,7 +172,9 @@ static int take_locks(struct arena *a, const struct config *cfg)
 /* From the begin line to the command's own result: 0, 1 or -1. */
 static int work(struct arena *a, struct config *cfg)
 {
-	if (take_locks(a, cfg) != 0 || config_check(cfg) != 0 || sig_check() != 0)
+	if (!cfg->follows && (take_locks(a, cfg) != 0 || config_check(cfg) != 0))
+		return -1;
+	if ((cfg->next && config_check(cfg->next) != 0) || sig_check() != 0)
 		return -1;
 	return functions[cfg->command](a, cfg);
 }
@@ -191,12 +209,15 @@ static int run_logged(struct arena *a, struct config *cfg)
 	int64_t began_ms = clock_mono_ms();
 
 	start_log(cfg);
-	if (check_root(cfg) != 0 || set_priority(cfg) != 0)
+	if (check_root(cfg) != 0 || check_stanza(cfg) != 0 || set_priority(cfg) != 0)
 		return fail();
 	open_log_file(a, cfg);
 	log_begin(a, cfg);
 
 	int result = work(a, cfg);
+	if (result < 0 && cfg->follows)
+		(void)err_hint("the backup before it completed successfully; only %s failed, and can be "
+			"run again.", command_name(cfg->command));
 	int code = result < 0 ? fail() : result;
 
 	log_progress(NULL);
@@ -210,8 +231,11 @@ static int run(struct arena *a, struct config *cfg)
 {
 	if (cfg->neutral_umask)
 		umask(0);
-	if (!only_prints(cfg->command))
-		return run_logged(a, cfg);
+	if (!only_prints(cfg->command)) {
+		int code = run_logged(a, cfg);
+
+		return code == 0 && cfg->next ? run_logged(a, cfg->next) : code;
+	}
 
 	int result = functions[cfg->command](a, cfg);
 
@@ -249,6 +273,23 @@ static void guard_memory(bool archive_get, const char *pg_path)
 		archive_get ? archive_get_exit(ERR_MEMORY, pg_path) : (int)ERR_MEMORY);
 }
 
+/*
+ * The options of the expire after a backup are read before the backup: whoever has a mistake there learns it
+ * at once.  What there is to warn about in the files was said when they were read for backup.
+ */
+static int load_next(struct arena *a, struct config *cfg)
+{
+	static const struct log_config quiet = { .process_width = 2 };
+	static const struct log_config early = { .stderr_level = LOG_WARN, .process_width = 2 };
+
+	if (cfg->command != CMD_BACKUP || !cfg->expire_auto)
+		return 0;
+	log_configure(&quiet);
+	int rc = config_load_next(a, cfg, CMD_EXPIRE);
+	log_configure(&early);
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	SCOPED_ARENA(a);
@@ -260,7 +301,7 @@ int main(int argc, char **argv)
 	sys_init();
 	sig_init();
 	guard_memory(archive_get, pg_path);
-	if (config_load(a, argc, argv, &cfg) != 0) {
+	if (config_load(a, argc, argv, &cfg) != 0 || load_next(a, cfg) != 0) {
 		code = fail();
 	} else {
 		archive_get = cfg->command == CMD_ARCHIVE_GET;

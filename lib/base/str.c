@@ -190,10 +190,12 @@ char *str_size(struct arena *a, uint64_t bytes)
 
 	while (u < 3 && bytes >> (u * 10) >= 1024)
 		u++;
-	unsigned shift = u * 10;
-	unsigned long long whole = bytes >> shift;
-	unsigned tenth = (unsigned)((bytes - (whole << shift)) * 10 >> shift);
-	if (tenth == 0)
+	uint64_t unit = UINT64_C(1) << (u * 10);
+	unsigned long long whole = bytes / unit;
+	unsigned tenth = (unsigned)((bytes % unit * 10 + unit / 2) / unit);
+	if (tenth == 10)
+		whole++;
+	if (tenth % 10 == 0)
 		return arena_printf(a, "%llu%s", whole, units[u]);
 	return arena_printf(a, "%llu.%u%s", whole, tenth, units[u]);
 }

@@ -32,7 +32,7 @@ bool str_to_size(const char *s, uint64_t *bytes);
 /* Integer (sign allowed) and a unit ms s m h d w, any case, default s; result in milliseconds. */
 bool str_to_duration(const char *s, int64_t *ms);
 
-/* "816KB", "22.6MB": one decimal, cut not rounded, ".0" dropped, nothing above GB. */
+/* "816KB", "22.6MB": one decimal, a half rounded up, ".0" dropped, nothing above GB. */
 char *str_size(struct arena *a, uint64_t bytes);
 
 /* qsort comparison of const char * elements by unsigned bytes. */

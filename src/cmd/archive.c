@@ -8,7 +8,7 @@
 int archive_load(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
 	struct archive_info *out)
 {
-	int rc = archive_info_load(a, repo->store, cfg->stanza, out);
+	int rc = archive_info_load(a, repo->store, cfg->stanza, repo->pass, out);
 
 	if (rc != STORE_ABSENT)
 		return rc;

@@ -42,18 +42,18 @@ static int check_label(struct arena *a, struct store *pg, const struct pg_contro
 }
 
 /* Every archive id that held this cluster, newest first. */
-static int find_ids(struct arena *a, const struct archive_info *info,
-	const struct pg_control *control, struct wal_get_repo *out)
+static int find_places(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	const struct archive_info *info, const struct pg_control *control, struct wal_get_repo *out)
 {
-	out->archive_ids = arena_zalloc(a, info->history.n * sizeof(*out->archive_ids));
-	out->n_ids = 0;
+	out->places = arena_zalloc(a, info->history.n * sizeof(*out->places));
+	out->n = 0;
 	for (size_t i = info->history.n; i > 0; i--) {
 		const struct archive_db *db = &info->history.v[i - 1];
 		if (db->system_id == control->system_id &&
 			strcmp(db->version, control->version->name) == 0)
-			out->archive_ids[out->n_ids++] = layout_archive_id(a, db->version, db->id);
+			out->places[out->n++] = ctx_wal_place(a, cfg, repo, info, db);
 	}
-	if (out->n_ids > 0)
+	if (out->n > 0)
 		return 0;
 	return err_set(ERR_ARCHIVE_MISMATCH,
 		"unable to retrieve the archive id for database version '%s' and "
@@ -74,9 +74,8 @@ static int open_repos(struct arena *a, const struct config *cfg, const struct pg
 		struct wal_get_repo *r = &(*out)[i];
 		struct archive_info info;
 		r->key = repos.v[i].key;
-		r->store = repos.v[i].store;
 		if (archive_load(a, cfg, &repos.v[i], &info) != 0 ||
-			find_ids(a, &info, control, r) != 0)
+			find_places(a, cfg, &repos.v[i], &info, control, r) != 0)
 			r->failed = err_take(a);
 	}
 	return 0;
@@ -94,8 +93,7 @@ static int read_control(struct arena *a, const struct config *cfg, const struct 
 
 int cmd_archive_get(struct arena *a, const struct config *cfg)
 {
-	struct wal_get_opts o = {.stanza = cfg->stanza,
-		.gap_wait_ms =
+	struct wal_get_opts o = {.gap_wait_ms =
 			archive_get_is_repeated(cfg->pg.v[0].path) ? 0 : cfg->archive_timeout,
 		.gap_is_end = strcmp(cfg->archive_gap, "end") == 0,
 		.buffer_size = (size_t)cfg->buffer_size};

@@ -70,11 +70,10 @@ static int open_repo(struct arena *a, const struct config *cfg, const struct ctx
 	struct archive_info info;
 
 	out->key = repo->key;
-	out->store = repo->store;
 	if (archive_load(a, cfg, repo, &info) != 0)
 		return -1;
 	const struct archive_db *db = archive_info_current(&info);
-	out->archive_id = layout_archive_id(a, db->version, db->id);
+	out->place = ctx_wal_place(a, cfg, repo, &info, db);
 	return check_owner(owner, db, repo->key);
 }
 
@@ -107,8 +106,7 @@ static int open_repos(struct arena *a, const struct config *cfg, struct owner *o
 
 int cmd_archive_push(struct arena *a, const struct config *cfg)
 {
-	struct wal_put_opts o = {.stanza = cfg->stanza,
-		.level = (int)cfg->compress_level,
+	struct wal_put_opts o = {.level = (int)cfg->compress_level,
 		.header_check = cfg->archive_header_check,
 		.mode_check = cfg->archive_mode_check,
 		.buffer_size = (size_t)cfg->buffer_size};

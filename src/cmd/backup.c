@@ -1,10 +1,11 @@
 /*
- * backup: one full backup of a cluster.
+ * backup: one backup of a cluster.
  *
  * Nothing is listed before everything that it promises is durable: files, directories, the WAL that makes
  * them consistent, the manifest; backup.info comes last.  A failure before that leaves a directory without
- * backup.manifest, which the next run removes.
+ * backup.manifest, which the next run resumes or removes.
  */
+#include "cmd/annotations.h"
 #include "cmd/backup_intern.h"
 
 #include <inttypes.h>
@@ -17,6 +18,7 @@
 #include "cmd/cmd.h"
 #include "repo/catalog.h"
 #include "repo/scan.h"
+#include "stream/cipher.h"
 
 static int choose_repo(struct backup *b)
 {
@@ -30,27 +32,12 @@ static int choose_repo(struct backup *b)
 	return 0;
 }
 
-/* There is no expire yet: whoever relies on retention must not find out by a full disk.  That retention is not
- * set at all is told by config_check. */
-static void warn_retention(const struct backup *b)
-{
-	const struct config_repo *r = b->repo->cfg;
-
-	if (!b->cfg->expire_auto)
-		return;
-	if (r->retention_full >= 0 || r->retention_diff >= 0 || r->retention_archive >= 0 ||
-		r->retention_history >= 0)
-		log_warn("retention is configured for repo%u, but this release of pgStrata has no expire "
-			"command yet: nothing will be removed\nHINT: run 'pgbackrest expire' on this repository, or "
-			"watch its free space.", r->key);
-}
-
 static int check_stanza(struct backup *b)
 {
 	const struct backup_db *db;
 	struct arena *a = b->arena;
 
-	if (ctx_infos(a, b->cfg, b->repo->store, &b->infos) != 0 ||
+	if (ctx_infos(a, b->cfg, b->repo, &b->infos) != 0 ||
 		catalog_reconcile(a, b->repo->store, b->cfg->stanza, &b->infos.backup) != 0)
 		return -1;
 	db = backup_info_current(&b->infos.backup);
@@ -60,31 +47,9 @@ static int check_stanza(struct backup *b)
 			b->cluster.control.system_id, db->version, db->system_id);
 		return err_hint("is this the correct stanza?");
 	}
-	b->archive_id = layout_archive_id(a, db->version, db->id);
+	b->archive = ctx_wal_place(a, b->cfg, b->repo, &b->infos.archive,
+		archive_info_current(&b->infos.archive));
 	b->expect = (struct wal_expect){ db->version, db->system_id, b->cluster.control.wal_segment_size };
-	return 0;
-}
-
-/* Only full backups are made; a request for another type is honoured as far as the reference would make a
- * full one of it, and refused otherwise. */
-static int check_type(const struct backup *b)
-{
-	const struct backup_info *info = &b->infos.backup;
-	enum backup_type type = BACKUP_FULL;
-
-	if (!backup_type_parse(b->cfg->type, &type))
-		return err_set(ERR_OPTION_VALUE, "'%s' is not allowed for 'type' option", b->cfg->type);
-	if (type == BACKUP_FULL)
-		return 0;
-	for (size_t i = info->backups.n; i-- > 0;) {
-		const struct backup_line *prior = &info->backups.v[i];
-		if (prior->db_id != info->current)
-			continue;
-		(void)err_set(ERR_OPTION_VALUE, "'%s' is not yet supported for 'type' option when a prior backup "
-			"('%s') exists", b->cfg->type, prior->label);
-		return err_hint("use --type=full.");
-	}
-	log_warn("no prior backup exists, %s backup has been changed to full", b->cfg->type);
 	return 0;
 }
 
@@ -116,8 +81,8 @@ static void resolve_page_checks(struct backup *b)
 	}
 }
 
-/* What the manifest says of this run. */
-static int describe(struct backup *b)
+/* How files are stored: as configured, unless there is a prior that this must go with. */
+static int choose_storage(struct backup *b)
 {
 	const struct config *cfg = b->cfg;
 	struct manifest *m = b->m;
@@ -125,13 +90,33 @@ static int describe(struct backup *b)
 	if (!codec_by_name(cfg->compress_type, &m->codec))
 		return err_set(ERR_OPTION_VALUE, "'%s' is not allowed for 'compress-type' option",
 			cfg->compress_type);
-	m->type = BACKUP_FULL;
 	m->level = (int)cfg->compress_level;
+	m->bundle = b->repo->cfg->bundle;
+	b->hardlink = b->repo->cfg->hardlink;
+	resolve_page_checks(b);
+	if (backup_block_rules(b) != 0 || backup_choose_prior(b) != 0)
+		return -1;
+	m->compress = m->codec != CODEC_NONE;
+	if (b->infos.backup.cipher_pass == NULL || m->cipher_pass != NULL)
+		return 0;
+	return (m->cipher_pass = cipher_new_pass(b->arena)) == NULL ? -1 : 0;
+}
+
+/* What the manifest says of this run. */
+static void describe(struct backup *b)
+{
+	const struct config *cfg = b->cfg;
+	struct manifest *m = b->m;
+
+	/* a save point too must say of which cluster it is */
+	m->db = *backup_info_current(&b->infos.backup);
+	m->db.catalog_version = b->cluster.control.catalog_version;
+	m->db.control_version = b->cluster.control.control_version;
 	m->level_network = (int)cfg->compress_level_network;
 	m->buffer_size = (uint64_t)cfg->buffer_size;
 	m->process_max = (uint32_t)cfg->process_max;
-	m->compress = m->codec != CODEC_NONE;
 	m->online = b->cluster.online;
+	m->backup_standby = b->standby != NULL;
 	for (size_t i = 0; i < cfg->annotation.n; i++)
 		if (cfg->annotation.v[i].value[0] != '\0')
 			vec_push(&m->annotations, ((struct annotation){ cfg->annotation.v[i].key,
@@ -144,7 +129,6 @@ static int describe(struct backup *b)
 		for (size_t k = 0; k < m->dbs.n; k++)
 			if (strcmp(m->dbs.v[k].name, "template0") == 0)
 				m->dbs.v[i].last_system_oid = m->dbs.v[k].oid;
-	return 0;
 }
 
 static int scan(struct backup *b)
@@ -156,8 +140,7 @@ static int scan(struct backup *b)
 	if (scan_cluster(b->cluster.pg, &opts, b->m) != 0)
 		return -1;
 	if (b->m->files.n == 0)
-		return err_set(ERR_FILE_MISSING, "no files have changed since the last backup - this seems "
-			"unlikely");
+		return backup_nothing_changed();
 	if (b->cluster.online && manifest_file_find(b->m, "pg_data/global/pg_control") == NULL) {
 		(void)err_set(ERR_FILE_MISSING, "pg_control must be present in all online backups");
 		return err_hint("is something wrong with the clock or filesystem timestamps?");
@@ -178,13 +161,15 @@ static int open_directory(struct backup *b)
 {
 	struct manifest *m = b->m;
 
-	if (backup_clear_leftover(b) != 0 ||
-		catalog_new_label(b->arena, b->repo->store, b->cfg->stanza, m->type, NULL, m->start,
-			&m->label) != 0)
+	if (backup_resume(b) != 0)
+		return -1;
+	if (m->label != NULL)
+		return 0;
+	if (catalog_new_label(b->arena, b->repo->store, b->cfg->stanza, m->type, m->prior, m->start, &m->label) != 0)
 		return -1;
 	vec_push(&m->reference, m->label);
 	b->dir = layout_backup_dir(b->arena, b->cfg->stanza, m->label);
-	return manifest_save_copy(b->repo->store, b->cfg->stanza, m);
+	return backup_save_point(b);
 }
 
 static int take(struct backup *b)
@@ -195,10 +180,12 @@ static int take(struct backup *b)
 		return -1;
 	if (b->cluster.online)
 		m->copy_start++;
+	if (backup_plan(b) != 0)
+		return -1;
 	if (open_directory(b) != 0 || backup_make_dirs(b) != 0)
 		return -1;
 	/* The second that makes timestamps safe passes while the directory is made. */
-	if (backup_wait_copy_start(b) != 0 || backup_copy(b) != 0)
+	if (backup_wait_copy_start(b) != 0 || backup_copy(b) != 0 || backup_refer(b) != 0)
 		return -1;
 	if (b->cluster.online && backup_stop_online(b) != 0)
 		return -1;
@@ -216,18 +203,17 @@ int cmd_backup(struct arena *a, const struct config *cfg)
 
 	vec_init(&b.databases.v, a);
 	vec_init(&b.tablespaces.v, a);
-	if (ctx_check_stop(a, cfg) != 0 || choose_repo(&b) != 0)
+	if (ctx_check_stop(a, cfg) != 0 || annotations_check(&cfg->annotation) != 0 || choose_repo(&b) != 0)
 		return -1;
-	warn_retention(&b);
-	if (ctx_forced_version(cfg, &b.forced) != 0 || ctx_cluster(a, cfg, cfg->online, &b.cluster) != 0 ||
-		check_stanza(&b) != 0 || check_type(&b) != 0)
+	if (ctx_forced_version(cfg, &b.forced) != 0 || backup_open_clusters(&b) != 0 ||
+		check_stanza(&b) != 0 || choose_storage(&b) != 0)
 		return -1;
 	if (cfg->online ? ctx_check_archiving(cfg, &b.cluster.server) != 0 : check_offline(&b) != 0)
 		return -1;
-	resolve_page_checks(&b);
 	if (now(&b, &b.m->start) != 0 || (cfg->online && backup_start_online(&b) != 0))
 		return -1;
-	if (describe(&b) != 0 || take(&b) != 0)
+	describe(&b);
+	if (take(&b) != 0)
 		return -1;
 	if (b.page_warnings > 0)
 		log_warn("backup command encountered %u checksum warning(s), check the log file for details",

@@ -1,207 +1,190 @@
 /*
- * backup_copy: all files of the manifest into the backup, by workers.
+ * backup_copy: all files that have to be looked at, by workers.
  *
- * A job is a row of the manifest; the largest files go first, so that no worker is left alone with a large
- * one at the end.  Rows are only changed in the leader, from the workers' answers.
+ * A job is a file or a bundle of the plan.
+ *
+ * With a standby each job is for one server, and so is each worker: the first reads from the primary, as many as
+ * process-max allows from the standby.  process-max says what a server has to bear, and the primary is to be spared
+ * whatever it says; its part is small, so one worker is done with it long before the others.
  */
 #include "cmd/backup_intern.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/str.h"
 #include "cmd/cmd.h"
-#include "repo/file_put.h"
-#include "repo/order.h"
+#include "repo/bundle_put.h"
 #include "work/pool.h"
 
 #define TICK_MS 500
-#define PING_MS 30000
 
 struct copy {
 	struct backup *b;
 	struct file_put_opts put;
-	uint32_t *order;   /* rows, largest first */
-	unsigned *worker;  /* who has a row, for the log */
-	bool *vanished;	   /* rows that the database removed */
-	size_t next;
-	uint64_t total, done_bytes;
+	unsigned *worker; /* who has a job, for the log */
+	bool *vanished;	  /* rows that the database removed */
+	size_t next[2]; /* job to look at; with a standby one for each server */
+	size_t stored;
+	uint64_t done_bytes;
 	uint64_t unsaved, save_at; /* bytes copied since the last save point */
 	int64_t last_ping;
 };
 
-/* An answer on its way: fixed part, then the bad ranges. */
-struct answer {
-	bool vanished, misaligned;
-	uint64_t plain_size, stored_size;
-	struct sum plain_sum, stored_sum;
-	uint32_t bad_n;
-};
+/* What a worker goes by: the row with what it took over from the prior, but checked as if it were new. */
+static struct manifest_file row_to_put(const struct backup *b, uint32_t row)
+{
+	struct manifest_file f = b->m->files.v[row];
+
+	f.page_check = b->plan.rows[row].page_check;
+	return f;
+}
+
+/* Store a row's file, as a member of the bundle if there is one. */
+static int put_row(struct arena *a, const struct copy *c, uint32_t row, struct bundle_put *bundle,
+	struct file_put_result *out)
+{
+	const struct backup *b = c->b;
+	const struct manifest_file f = row_to_put(b, row);
+	struct plan_row how = b->plan.rows[row];
+	struct store *from = backup_source(b, &f);
+
+	for (;;) {
+		int rc = bundle != NULL ? bundle_put_add(a, bundle, from, &f, &how, out) :
+			file_put(a, from, b->repo->store, &f, &how, &c->put, out);
+		if (rc != 0)
+			return -1;
+		out->second = from != backup_source(b, &f);
+		if (out->fate != FILE_VANISHED || from == b->cluster.pg)
+			return 0;
+		/* The standby lacks it: the primary's is as good.  What was stored of it before is gone now. */
+		from = b->cluster.pg;
+		if (how.action == PLAN_RESUME)
+			how.action = PLAN_COPY;
+	}
+}
+
+static int work_bundle(const struct copy *c, const struct plan_job *j, struct buf *out)
+{
+	SCOPED_ARENA(a);
+	const struct backup *b = c->b;
+	struct file_put_result r;
+	uint64_t size;
+	struct bundle_put *bundle = bundle_put_new(a, b->repo->store, j->bundle, &c->put);
+
+	for (uint32_t i = 0; i < j->n; i++) {
+		SCOPED_ARENA(member);
+		if (put_row(member, c, b->plan.order[j->first + i], bundle, &r) != 0)
+			return -1;
+		backup_row_pack(out, &r);
+	}
+	if (bundle_put_finish(bundle, &size) != 0)
+		return -1;
+	buf_add(out, &size, sizeof(size));
+	return 0;
+}
 
 static int work(void *ctx, uint32_t job, struct buf *out)
 {
 	SCOPED_ARENA(a);
-	struct copy *c = ctx;
+	const struct copy *c = ctx;
+	const struct plan_job *j = &c->b->plan.jobs.v[job];
 	struct file_put_result r;
 
-	if (file_put(a, c->b->cluster.pg, c->b->repo->store, &c->b->m->files.v[job], &c->put, &r) != 0)
+	if (j->bundle != 0)
+		return work_bundle(c, j, out);
+	if (put_row(a, c, c->b->plan.order[j->first], NULL, &r) != 0)
 		return -1;
-	const struct answer answer = { .vanished = r.vanished, .misaligned = r.pipe.pages.misaligned,
-		.plain_size = r.pipe.plain_size, .stored_size = r.pipe.stored_size,
-		.plain_sum = r.pipe.plain_sum, .stored_sum = r.pipe.stored_sum,
-		.bad_n = (uint32_t)r.pipe.pages.bad.n };
-	buf_add(out, &answer, sizeof(answer));
-	if (answer.bad_n > 0)
-		buf_add(out, r.pipe.pages.bad.v, answer.bad_n * sizeof(struct page_range));
+	backup_row_pack(out, &r);
 	return 0;
 }
 
 static bool next(void *ctx, unsigned worker, uint32_t *job)
 {
 	struct copy *c = ctx;
+	const struct plan *p = &c->b->plan;
+	const bool two = c->b->standby != NULL, standby = two && worker > 1;
+	size_t *at = &c->next[standby];
 
-	if (c->next == c->b->m->files.n)
+	while (*at < p->jobs.n && two && p->jobs.v[*at].bounded != standby)
+		(*at)++;
+	if (*at == p->jobs.n)
 		return false;
-	*job = c->order[c->next++];
+	*job = (uint32_t)(*at)++;
 	c->worker[*job] = worker;
 	return true;
 }
 
-/* "at page 0" or "at pages 1-3, 7, 9". */
-static char *page_list(struct arena *a, const struct page_range *v, uint32_t n)
+static int settle(struct copy *c, uint32_t row, uint32_t bundle, const struct file_put_result *r)
 {
-	struct buf text;
+	struct backup *b = c->b;
+	const uint64_t total = b->plan.total;
 
-	buf_init(&text, a);
-	for (uint32_t i = 0; i < n; i++) {
-		buf_adds(&text, i == 0 ? "" : ", ");
-		buf_addf(&text, v[i].first == v[i].last ? "%u" : "%u-%u", v[i].first, v[i].last);
-	}
-	return text.data;
+	c->done_bytes += b->m->files.v[row].size_orig;
+	backup_row_log(b, &b->m->files.v[row], bundle, r,
+		total == 0 ? 100.0 : 100.0 * (double)c->done_bytes / (double)total);
+	c->vanished[row] = r->fate == FILE_VANISHED;
+	if (r->fate == FILE_STORED || r->fate == FILE_EMPTIED)
+		c->stored++;
+	if (r->fate == FILE_STORED)
+		c->unsaved += r->pipe.plain_size;
+	return backup_row_settle(b, row, bundle, r);
 }
 
-static int report_pages(struct copy *c, const struct manifest_file *f, const struct answer *r,
-	const struct page_range *bad)
+static int settle_job(struct copy *c, const struct plan_job *j, const char *data, size_t len)
 {
-	SCOPED_ARENA(a);
-	const char *name = store_name(a, c->b->cluster.pg, manifest_pg_path(f->name));
-	bool one = r->bad_n == 1 && bad[0].first == bad[0].last;
-	const char *text = r->misaligned ?
-		arena_printf(a, "page misalignment in file %s: file size %" PRIu64 " is not divisible by page "
-			"size %u", name, r->plain_size, c->put.page_size) :
-		arena_printf(a, "invalid page checksum%s found in file %s at page%s %s", one ? "" : "s", name,
-			one ? "" : "s", page_list(a, bad, r->bad_n));
+	struct backup *b = c->b;
 
-	if (c->b->cfg->checksum_page_error)
-		return err_set(ERR_CHECKSUM, "%s", text);
-	log_warn("%s", text);
-	c->b->page_warnings++;
+	for (uint32_t i = 0; i < j->n; i++) {
+		SCOPED_ARENA(a);
+		const uint32_t row = b->plan.order[j->first + i];
+		struct file_put_result r;
+		if (backup_row_unpack(a, &data, &len, &r) != 0)
+			return err_wrap("'%s'", b->m->files.v[row].name);
+		if (settle(c, row, j->bundle, &r) != 0)
+			return -1;
+	}
+	if (len != (j->bundle == 0 ? 0 : sizeof(*b->bundle_size)))
+		return err_set(ERR_PROTOCOL, "a worker's answer has the wrong length");
+	if (j->bundle != 0)
+		memcpy(&b->bundle_size[j->bundle], data, len);
 	return 0;
-}
-
-static void log_copied(const struct copy *c, const struct manifest_file *f, const struct answer *r)
-{
-	if (!log_wants(LOG_DETAIL))
-		return;
-	SCOPED_ARENA(a);
-	char hex[SHA1_HEX + 1];
-	const char *name = store_name(a, c->b->cluster.pg, manifest_pg_path(f->name));
-	const char *size = str_size(a, r->plain_size);
-	double percent = c->total == 0 ? 100.0 : 100.0 * (double)c->done_bytes / (double)c->total;
-
-	if (r->vanished) {
-		log_detail("skip file removed by database %s", name);
-		return;
-	}
-	if (r->plain_size != f->size_orig)
-		size = arena_printf(a, "%s->%s", str_size(a, f->size_orig), size);
-	sum_hex(&r->plain_sum, hex);
-	log_detail("backup file %s (%s, %.2f%%)%s%s", name, size, percent,
-		r->plain_size == 0 ? "" : " checksum ", r->plain_size == 0 ? "" : hex);
-}
-
-static int fill_row(struct copy *c, struct manifest_file *f, const struct answer *r,
-	const struct page_range *bad)
-{
-	f->size = r->plain_size;
-	f->sum = r->plain_sum;
-	f->has_sum = true;
-	f->repo_size = r->stored_size;
-	f->repo_sum = r->stored_sum;
-	f->has_repo_sum = c->put.codec != CODEC_NONE;
-	f->page_ok = !r->misaligned && r->bad_n == 0;
-	if (!f->page_check || f->page_ok)
-		return 0;
-	if (!r->misaligned) {
-		f->bad = arena_memdup(c->b->m->arena, bad, r->bad_n * sizeof(*bad));
-		f->bad_n = r->bad_n;
-	}
-	return report_pages(c, f, r, bad);
 }
 
 static int done(void *ctx, uint32_t job, int rc, const void *data, size_t len)
 {
 	struct copy *c = ctx;
-	struct manifest_file *f = &c->b->m->files.v[job];
-	struct answer r;
 
 	if (rc != 0)
 		return -1;
-	if (len < sizeof(r))
-		return err_set(ERR_PROTOCOL, "a worker's answer about '%s' is too short", f->name);
-	memcpy(&r, data, sizeof(r));
-	if (len != sizeof(r) + r.bad_n * sizeof(struct page_range))
-		return err_set(ERR_PROTOCOL, "a worker's answer about '%s' has the wrong length", f->name);
-	c->done_bytes += f->size_orig;
 	log_process(c->worker[job]);
-	log_copied(c, f, &r);
+	rc = settle_job(c, &c->b->plan.jobs.v[job], data, len);
 	log_process(0);
-	if (r.vanished) {
-		c->vanished[job] = true;
-		return 0;
-	}
-	SCOPED_ARENA(a);
-	const struct page_range *bad =
-		arena_memdup(a, (const char *)data + sizeof(r), r.bad_n * sizeof(*bad));
-	if (fill_row(c, f, &r, bad) != 0)
-		return -1;
-	c->unsaved += r.plain_size;
-	if (c->unsaved < c->save_at)
-		return 0;
+	if (rc != 0 || c->unsaved < c->save_at)
+		return rc;
 	c->unsaved = 0;
-	return manifest_save_copy(c->b->repo->store, c->b->cfg->stanza, c->b->m);
+	return backup_save_point(c->b);
 }
 
 static int tick(void *ctx)
 {
 	struct copy *c = ctx;
 
-	if (cmd_progress("backup", c->total, c->done_bytes) != 0)
+	if (cmd_progress("backup", c->b->plan.total, c->done_bytes) != 0)
 		return -1;
-	if (!c->b->cluster.online || clock_mono_ms() - c->last_ping < PING_MS)
+	if (!c->b->cluster.online || clock_mono_ms() - c->last_ping < BACKUP_PING_MS)
 		return 0;
 	c->last_ping = clock_mono_ms();
-	return pg_ping(&c->b->cluster.server);
+	return backup_ping(c->b);
 }
 
 static const char *name_of(void *ctx, uint32_t job)
 {
-	const struct copy *c = ctx;
+	const struct backup *b = ((const struct copy *)ctx)->b;
+	const struct plan_job *j = &b->plan.jobs.v[job];
+	const char *first = b->m->files.v[b->plan.order[j->first]].name;
 
-	return c->b->m->files.v[job].name;
-}
-
-static void plan_rows(struct copy *c)
-{
-	const struct manifest *m = c->b->m;
-
-	c->order = rows_by_size(c->b->arena, m);
-	c->worker = arena_zalloc(c->b->arena, m->files.n * sizeof(*c->worker));
-	c->vanished = arena_zalloc(c->b->arena, m->files.n * sizeof(*c->vanished));
-	for (size_t i = 0; i < m->files.n; i++)
-		c->total += m->files.v[i].size_orig;
+	return j->bundle == 0 ? first : arena_printf(b->arena, "bundle %u (%s and others)", j->bundle, first);
 }
 
 /* What the database removed is not part of the backup. */
@@ -214,6 +197,39 @@ static void drop_vanished(struct copy *c)
 		if (!c->vanished[i])
 			m->files.v[kept++] = m->files.v[i];
 	m->files.n = kept;
+	/* they speak of row numbers that do not hold any more */
+	c->b->plan.rows = NULL;
+	c->b->plan.order = NULL;
+}
+
+static void prepare(struct copy *c)
+{
+	struct backup *b = c->b;
+	uint32_t bundles = 0;
+
+	c->worker = arena_zalloc(b->arena, b->plan.jobs.n * sizeof(*c->worker));
+	c->vanished = arena_zalloc(b->arena, b->m->files.n * sizeof(*c->vanished));
+	for (size_t i = 0; i < b->plan.jobs.n; i++)
+		if (b->plan.jobs.v[i].bundle > bundles)
+			bundles = b->plan.jobs.v[i].bundle;
+	b->bundle_size = arena_zalloc(b->arena, (bundles + 1) * sizeof(*b->bundle_size));
+	b->bundle_max = bundles;
+	c->save_at = b->plan.total / 100;
+	if (c->save_at < (uint64_t)b->cfg->manifest_save_threshold)
+		c->save_at = (uint64_t)b->cfg->manifest_save_threshold;
+}
+
+/* Only files whose times could not be believed were looked at, and all are what they were. */
+static int withdraw(struct backup *b)
+{
+	return store_remove_tree(b->repo->store, b->dir) != 0 ? -1 : backup_nothing_changed();
+}
+
+static uint64_t super_size(const struct backup *b)
+{
+	const struct config_repo *r = b->repo->cfg;
+
+	return (uint64_t)(b->m->type == BACKUP_FULL ? r->block_size_super_full : r->block_size_super);
 }
 
 int backup_copy(struct backup *b)
@@ -221,17 +237,17 @@ int backup_copy(struct backup *b)
 	static const struct pool_ops ops = { .next = next, .work = work, .done = done, .tick = tick,
 		.tick_ms = TICK_MS, .name = name_of };
 	struct copy c = { .b = b, .last_ping = clock_mono_ms(),
-		.put = { .backup_dir = b->dir, .codec = b->m->codec, .level = b->m->level,
+		.put = { .m = b->m, .stanza = b->cfg->stanza, .super_size = super_size(b),
+			.backup_dir = b->dir, .codec = b->m->codec, .level = b->m->level,
+			.pass = b->m->cipher_pass, .raw = b->m->bundle_raw,
 			.page_size = b->m->checksum_page ? b->cluster.control.page_size : 0,
 			.page_header_check = b->cfg->page_header_check, .forced = b->forced } };
 
-	plan_rows(&c);
-	c.save_at = c.total / 100;
-	if (c.save_at < (uint64_t)b->cfg->manifest_save_threshold)
-		c.save_at = (uint64_t)b->cfg->manifest_save_threshold;
-	int rc = pool_run((unsigned)b->cfg->process_max, &ops, &c);
+	prepare(&c);
+	int rc = pool_run((unsigned)b->cfg->process_max + (b->standby != NULL), &ops, &c);
 	log_progress(NULL);
-	if (rc == 0)
-		drop_vanished(&c);
-	return rc;
+	if (rc != 0)
+		return -1;
+	drop_vanished(&c);
+	return b->plan.asked == 0 && c.stored == 0 ? withdraw(b) : 0;
 }

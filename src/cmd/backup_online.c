@@ -57,8 +57,7 @@ static int check_started(struct backup *b)
 
 static int wait_segment(struct backup *b, const char *segment, struct wal_file *found)
 {
-	return wal_wait(b->arena, b->repo->store, b->cfg->stanza, b->archive_id, segment, &b->expect,
-		b->cfg->archive_timeout, found);
+	return wal_wait(b->arena, &b->archive, segment, &b->expect, b->cfg->archive_timeout, found);
 }
 
 /* Prove before copying that archiving works: the segment in use before the start must arrive. */
@@ -84,9 +83,11 @@ int backup_start_online(struct backup *b)
 
 	if (b->archive_check && pg_insert_segment(a, s, &prior) != 0)
 		return -1;
-	if (start_function(b) != 0 || check_started(b) != 0)
+	if (backup_standby_before(b) != 0 || start_function(b) != 0 || check_started(b) != 0)
 		return -1;
 	if (pg_databases(a, s, &b->databases) != 0 || pg_tablespaces(a, s, &b->tablespaces) != 0)
+		return -1;
+	if (backup_standby_await(b) != 0)
 		return -1;
 	return b->archive_check ? prove_archiving(b, prior) : 0;
 }
@@ -117,8 +118,10 @@ int backup_stop_online(struct backup *b)
 	char segment[WAL_NAME + 1];
 	int64_t t;
 
+	if (backup_prove_servers(b) != 0)
+		return -1;
 	log_info("execute backup stop and wait for all WAL segments to archive");
-	if (pg_backup_stop(b->arena, &b->cluster.server, &b->stop) != 0)
+	if (pg_backup_stop(b->arena, &b->cluster.server, &b->stop) != 0 || backup_prove_order(b) != 0)
 		return -1;
 	/* The last byte needed lies before the stop LSN; what pg_walfile_name says of an LSN at a segment's
 	 * first byte changed in PostgreSQL 17. */
@@ -143,8 +146,8 @@ static int copy_segment(struct backup *b, const char *segment, const struct wal_
 	SCOPED_ARENA(a);
 	struct manifest *m = b->m;
 	char *name = arena_printf(m->arena, "pg_data/%s/%s", b->cluster.control.version->wal_dir, segment);
-	const struct pipe_spec spec = { .expand = from->codec, .compress = m->codec, .level = m->level,
-		.hash_plain = true };
+	const struct pipe_spec spec = { .decrypt = b->archive.pass, .expand = from->codec,
+		.compress = m->codec, .level = m->level, .encrypt = m->cipher_pass, .hash_plain = true };
 	struct pipe_result passed;
 	const struct get_opts get = { .spec = &spec, .result = &passed };
 	const struct put_opts put = { .no_dir_sync = true };

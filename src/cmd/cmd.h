@@ -8,14 +8,21 @@
 #include "config/config.h"
 #include "base/err.h"
 
+int cmd_annotate(struct arena *a, const struct config *cfg) must_check;
 int cmd_archive_get(struct arena *a, const struct config *cfg) must_check;
 int cmd_archive_push(struct arena *a, const struct config *cfg) must_check;
 int cmd_backup(struct arena *a, const struct config *cfg) must_check;
 int cmd_check(struct arena *a, const struct config *cfg) must_check;
+int cmd_expire(struct arena *a, const struct config *cfg) must_check;
 int cmd_help(struct arena *a, const struct config *cfg) must_check;
 int cmd_info(struct arena *a, const struct config *cfg) must_check;
 int cmd_restore(struct arena *a, const struct config *cfg) must_check;
 int cmd_stanza_create(struct arena *a, const struct config *cfg) must_check;
+int cmd_stanza_delete(struct arena *a, const struct config *cfg) must_check;
+int cmd_stanza_upgrade(struct arena *a, const struct config *cfg) must_check;
+int cmd_start(struct arena *a, const struct config *cfg) must_check;
+int cmd_stop(struct arena *a, const struct config *cfg) must_check;
+int cmd_verify(struct arena *a, const struct config *cfg) must_check;
 int cmd_version(struct arena *a, const struct config *cfg) must_check;
 
 /*

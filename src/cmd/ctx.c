@@ -1,5 +1,5 @@
 /*
- * ctx: from configuration to stores and connections.
+ * ctx: from configuration to stores; clusters are in ctx_cluster.c.
  */
 #include "cmd/ctx.h"
 
@@ -8,11 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
-#include "base/log.h"
 #include "base/path.h"
+#include "cmd/stop_file.h"
 #include "config/load.h"
-#include "repo/cluster.h"
 #include "repo/layout.h"
 
 int ctx_repos(struct arena *a, const struct config *cfg, struct ctx_repos *out)
@@ -26,127 +24,10 @@ int ctx_repos(struct arena *a, const struct config *cfg, struct ctx_repos *out)
 		struct ctx_repo *repo = &out->v[out->n++];
 		repo->key = r->key;
 		repo->cfg = r;
+		repo->pass = r->cipher_pass;
 		repo->store = store_posix(a, r->path);
 		repo->store->buffer_size = (size_t)cfg->buffer_size;
 	}
-	return 0;
-}
-
-static struct store *open_pg(struct arena *a, const struct config *cfg, const struct config_pg *pg)
-{
-	struct store *s = store_posix(a, pg->path);
-
-	s->buffer_size = (size_t)cfg->buffer_size;
-	return s;
-}
-
-int ctx_pg(struct arena *a, const struct config *cfg, struct store **out)
-{
-	const struct config_pg *pg = &cfg->pg.v[0];
-
-	if (pg->path == NULL) {
-		(void)err_set(ERR_OPTION_REQUIRED, "%s command requires option: pg%u-path",
-			command_name(cfg->command), pg->key);
-		return err_hint("does this stanza exist?");
-	}
-	*out = open_pg(a, cfg, pg);
-	return 0;
-}
-
-int ctx_forced_version(const struct config *cfg, const struct pg_version **out)
-{
-	*out = NULL;
-	if (cfg->pg_version_force == NULL)
-		return 0;
-	*out = pg_version_by_name(cfg->pg_version_force);
-	if (*out == NULL)
-		return err_set(ERR_OPTION_VALUE, "'%s' is not a PostgreSQL version that pgStrata knows, for "
-			"'pg-version-force' option", cfg->pg_version_force);
-	return 0;
-}
-
-static struct pg_conn_opts conn_opts(struct arena *a, const struct config *cfg,
-	const struct config_pg *pg)
-{
-	return (struct pg_conn_opts){ .socket_path = pg->socket_path, .port = (unsigned)pg->port,
-		.database = pg->database, .user = pg->user, .timeout_ms = cfg->db_timeout,
-		.application = arena_printf(a, "pgStrata [%s]", command_name(cfg->command)) };
-}
-
-/* Look at every cluster; the one that is not in recovery is the primary. */
-static int find_primary(struct arena *a, const struct config *cfg, struct ctx_cluster *out)
-{
-	for (size_t i = 0; i < cfg->pg.n; i++) {
-		const struct config_pg *pg = &cfg->pg.v[i];
-		struct pg_conn_opts opts = conn_opts(a, cfg, pg);
-		struct pg_server server;
-		if (pg->path == NULL)
-			continue;
-		if (pg_server_open(a, &opts, &server) != 0) {
-			if (err_code() == ERR_TERM)
-				return -1;
-			log_warn("unable to check pg%u: [%s] %s", pg->key, err_class(err_code()), err_msg());
-			err_clear();
-			continue;
-		}
-		if (server.in_recovery)
-			continue;
-		if (out->cfg != NULL)
-			return err_set(ERR_DB_CONNECT, "more than one primary cluster found: pg%u and pg%u",
-				out->cfg->key, pg->key);
-		out->cfg = pg;
-		out->server = server;
-	}
-	if (out->cfg == NULL) {
-		(void)err_set(ERR_DB_CONNECT, "unable to find primary cluster - cannot proceed");
-		return err_hint("are all available clusters in recovery?");
-	}
-	return 0;
-}
-
-static int check_server(const struct ctx_cluster *c)
-{
-	const struct pg_server *s = &c->server;
-
-	if (c->control.version == s->version && strcmp(s->data_directory, c->cfg->path) == 0)
-		return 0;
-	(void)err_set(ERR_DB_MISMATCH, "version '%s' and path '%s' queried from cluster do not match version "
-		"'%s' and path '%s' read from '%s/global/pg_control'", s->version->name, s->data_directory,
-		c->control.version->name, c->cfg->path, c->cfg->path);
-	return err_hint("the pg%u-path and pg%u-port settings likely reference different clusters.",
-		c->cfg->key, c->cfg->key);
-}
-
-int ctx_cluster(struct arena *a, const struct config *cfg, bool online, struct ctx_cluster *out)
-{
-	const struct pg_version *forced;
-
-	memset(out, 0, sizeof(*out));
-	out->online = online;
-	if (ctx_forced_version(cfg, &forced) != 0 || ctx_pg(a, cfg, &out->pg) != 0)
-		return -1;
-	if (!online)
-		out->cfg = &cfg->pg.v[0];
-	else if (find_primary(a, cfg, out) != 0)
-		return -1;
-	out->pg = open_pg(a, cfg, out->cfg);
-	if (cluster_control(out->pg, forced, NULL, &out->control) != 0)
-		return -1;
-	return online ? check_server(out) : 0;
-}
-
-int ctx_check_archiving(const struct config *cfg, const struct pg_server *server)
-{
-	if (!cfg->archive_check)
-		return 0;
-	if (strcmp(server->archive_mode, "off") == 0)
-		return err_set(ERR_ARCHIVE_DISABLED, "archive_mode must be enabled");
-	if (cfg->archive_mode_check && strcmp(server->archive_mode, "always") == 0)
-		return err_set(ERR_FEATURE, "archive_mode=always not supported");
-	if (strstr(server->archive_command, "pgstrata") == NULL &&
-		strstr(server->archive_command, "pgbackrest") == NULL)
-		return err_set(ERR_ARCHIVE_COMMAND, "archive_command '%s' must contain pgstrata or pgbackrest",
-			server->archive_command);
 	return 0;
 }
 
@@ -184,17 +65,39 @@ static int missing_info(struct arena *a, struct store *repo, const char *path, c
 	return err_hint("has a stanza-create been performed?");
 }
 
-int ctx_infos(struct arena *a, const struct config *cfg, struct store *repo, struct ctx_infos *out)
+struct wal_place ctx_wal_place(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	const struct archive_info *info, const struct archive_db *db)
 {
-	int rc = backup_info_load(a, repo, cfg->stanza, &out->backup);
+	return (struct wal_place){ repo->store, cfg->stanza, layout_archive_id(a, db->version, db->id),
+		info->cipher_pass };
+}
 
+int ctx_backup_info(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	struct backup_info *out)
+{
+	int rc = backup_info_load(a, repo->store, cfg->stanza, repo->pass, out);
+
+	if (rc == STORE_ABSENT)
+		return missing_info(a, repo->store, layout_backup_info(a, cfg->stanza), "backup");
+	return rc;
+}
+
+int ctx_infos_load(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	struct ctx_infos *out)
+{
+	if (ctx_backup_info(a, cfg, repo, &out->backup) != 0)
+		return -1;
+	int rc = archive_info_load(a, repo->store, cfg->stanza, repo->pass, &out->archive);
 	if (rc != 0)
-		return rc < 0 ? -1 : missing_info(a, repo, layout_backup_info(a, cfg->stanza), "backup");
-	rc = archive_info_load(a, repo, cfg->stanza, &out->archive);
-	if (rc != 0)
-		return rc < 0 ? -1 : missing_info(a, repo, layout_archive_info(a, cfg->stanza), "archive");
-	const struct archive_db *ar = archive_info_current(&out->archive);
-	const struct backup_db *ba = backup_info_current(&out->backup);
+		return rc < 0 ? -1 : missing_info(a, repo->store, layout_archive_info(a, cfg->stanza), "archive");
+	return 0;
+}
+
+int ctx_infos_agree(const struct ctx_infos *infos)
+{
+	const struct archive_db *ar = archive_info_current(&infos->archive);
+	const struct backup_db *ba = backup_info_current(&infos->backup);
+
 	if (ar->id == ba->id && ar->system_id == ba->system_id && strcmp(ar->version, ba->version) == 0)
 		return 0;
 	(void)err_set(ERR_FILE_INVALID, "backup info file and archive info file do not match\n"
@@ -204,9 +107,15 @@ int ctx_infos(struct arena *a, const struct config *cfg, struct store *repo, str
 	return err_hint("this may be a symptom of repository corruption!");
 }
 
-static int refuse_if_stopped(const char *path, const char *who)
+int ctx_infos(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	struct ctx_infos *out)
 {
-	int found = file_exists(path);
+	return ctx_infos_load(a, cfg, repo, out) != 0 ? -1 : ctx_infos_agree(out);
+}
+
+static int refuse_if_stopped(const struct config *cfg, const char *stanza, const char *who)
+{
+	int found = stop_file_exists(cfg, stanza);
 
 	if (found < 0)
 		return -1;
@@ -215,12 +124,11 @@ static int refuse_if_stopped(const char *path, const char *who)
 
 int ctx_check_stop(struct arena *a, const struct config *cfg)
 {
-	if (refuse_if_stopped(arena_printf(a, "%s/all.stop", cfg->lock_path), "all stanzas") != 0)
+	if (refuse_if_stopped(cfg, NULL, "all stanzas") != 0)
 		return -1;
 	if (cfg->stanza == NULL)
 		return 0;
-	return refuse_if_stopped(arena_printf(a, "%s/%s.stop", cfg->lock_path, cfg->stanza),
-		arena_printf(a, "stanza %s", cfg->stanza));
+	return refuse_if_stopped(cfg, cfg->stanza, arena_printf(a, "stanza %s", cfg->stanza));
 }
 
 int ctx_wal_path(struct arena *a, const struct config *cfg, const char *given, const char **out)

@@ -9,11 +9,13 @@
 #include "pg/control.h"
 #include "repo/archive_info.h"
 #include "repo/backup_info.h"
+#include "repo/wal_find.h"
 #include "store/store.h"
 
 struct ctx_repo {
 	unsigned key;
 	struct store *store;
+	const char *pass; /* the repository passphrase; NULL: not encrypted */
 	const struct config_repo *cfg;
 };
 
@@ -31,7 +33,7 @@ int ctx_pg(struct arena *a, const struct config *cfg, struct store **out) must_c
 /* NULL unless pg-version-force names a version (ERR_OPTION_VALUE for an unknown one). */
 int ctx_forced_version(const struct config *cfg, const struct pg_version **out) must_check;
 
-/* The cluster that a command asks: the primary, or offline just its files. */
+/* A cluster that a command asks: its server, or offline just its files. */
 struct ctx_cluster {
 	bool online;
 	struct pg_server server; /* online only */
@@ -42,23 +44,53 @@ struct ctx_cluster {
 
 /*
  * Online: connect to all configured clusters (a failing one is a warning) and take the primary
- * (ERR_DB_CONNECT "unable to find primary cluster - cannot proceed"); its version and data directory must
- * be those of pg_control and of the configuration (ERR_DB_MISMATCH).  Offline: the lowest pg key.
+ * (ctx_no_primary), opened.  Offline: the lowest pg key.
  */
 int ctx_cluster(struct arena *a, const struct config *cfg, bool online, struct ctx_cluster *out)
 	must_check;
 
+/* The servers that answer; a configured one that does not is a warning. */
+struct ctx_clusters {
+	struct ctx_cluster *primary; /* NULL: none */
+	struct ctx_cluster *standby; /* by key */
+	size_t standbys;
+};
+
+/* Connect to all configured clusters; of those in recovery the first few are kept, and the others' connections
+ * closed.  ERR_DB_CONNECT if there are two primaries.  What is found is not opened yet. */
+int ctx_clusters(struct arena *a, const struct config *cfg, size_t standbys_max, struct ctx_clusters *out)
+	must_check;
+
+/* The files of a server that answered: read pg_control.  ERR_DB_MISMATCH unless its version and path are those that
+ * the server tells. */
+int ctx_cluster_open(struct arena *a, const struct config *cfg, struct ctx_cluster *c) must_check;
+
+/* The failure if there is none: ERR_DB_CONNECT. */
+int ctx_no_primary(void) must_check;
+
 /* Archive settings of the server (behaviours.md 3 step 4); does nothing with archive-check=n. */
 int ctx_check_archiving(const struct config *cfg, const struct pg_server *server) must_check;
 
-/* Both info files of a stanza; ERR_FILE_MISSING with the reference's hints if one is absent, and
- * ERR_FILE_INVALID if their current entries differ. */
+/* Both info files of a stanza; ERR_FILE_MISSING with the reference's hints if one is absent. */
 struct ctx_infos {
 	struct archive_info archive;
 	struct backup_info backup;
 };
-int ctx_infos(struct arena *a, const struct config *cfg, struct store *repo, struct ctx_infos *out)
-	must_check;
+int ctx_backup_info(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	struct backup_info *out) must_check;
+int ctx_infos_load(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	struct ctx_infos *out) must_check;
+
+/* ERR_FILE_INVALID if their current entries differ. */
+int ctx_infos_agree(const struct ctx_infos *infos) must_check;
+
+/* Both of that. */
+int ctx_infos(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	struct ctx_infos *out) must_check;
+
+/* The archive of one cluster of the stanza's history in a repository. */
+struct wal_place ctx_wal_place(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	const struct archive_info *info, const struct archive_db *db);
 
 /* True if version and system id of the current entry are the cluster's. */
 bool ctx_archive_fits(const struct archive_info *info, const struct pg_control *control);

@@ -40,16 +40,56 @@ const char *info_message(enum info_code code)
 	return "other";
 }
 
+const char *info_cipher(const struct info_stanza *s)
+{
+	for (size_t i = 1; i < s->repo_n; i++)
+		if (strcmp(s->repos[i].cipher, s->repos[0].cipher) != 0)
+			return "mixed";
+	return s->repos[0].cipher;
+}
+
 bool info_is_template(const char *database)
 {
 	return strcmp(database, "template0") == 0 || strcmp(database, "template1") == 0;
 }
 
+/* Bytes of the UTF-8 character that begins here; 0: none does. */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < len; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return len;
+}
+
+/* A message may hold bytes of a damaged file; they must not make invalid JSON. */
+static void make_readable(char *text)
+{
+	for (unsigned char *s = (unsigned char *)text; *s != '\0';) {
+		size_t len = utf8_length(s);
+		if (len == 0 || (*s < ' ' && *s != '\n' && *s != '\t'))
+			*s = '?';
+		s += len == 0 ? 1 : len;
+	}
+}
+
+static const char *error_text(struct arena *a, const struct err_value *v)
+{
+	const char *more = v->code != ERR_CRYPTO ? "" : "\nHINT: use option --stanza if encryption settings are "
+		"different for the stanza than the global settings.";
+	char *text = arena_printf(a, "[%s] %s%s%s%s", err_class(v->code), v->msg,
+		*v->hints == '\0' ? "" : "\n", v->hints, more);
+
+	make_readable(text);
+	return text;
+}
+
 static void take_error(struct arena *a, struct info_repo *r)
 {
 	r->code = INFO_OTHER;
-	r->error = arena_printf(a, "[%s] %s", err_class(err_code()), err_msg());
-	err_clear();
+	r->error = error_text(a, err_take(a));
 }
 
 static int load_archives(struct arena *a, const char *stanza, struct info_repo *r)
@@ -57,7 +97,8 @@ static int load_archives(struct arena *a, const char *stanza, struct info_repo *
 	for (size_t i = 0; i < r->archive.history.n; i++) {
 		const struct archive_db *db = &r->archive.history.v[i];
 		struct info_archive ar = { layout_archive_id(a, db->version, db->id), db, NULL, NULL };
-		if (wal_min_max(a, r->store, stanza, ar.id, &ar.min, &ar.max) != 0)
+		const struct wal_place place = { r->store, stanza, ar.id, r->archive.cipher_pass };
+		if (wal_min_max(a, &place, &ar.min, &ar.max) != 0)
 			return -1;
 		if (ar.min != NULL || db->id == r->archive.current)
 			vec_push(&r->archives, ar);
@@ -90,8 +131,8 @@ static int load_repo(struct arena *a, const struct config *cfg, const char *stan
 		r->code = INFO_MISSING_PATH;
 		return 0;
 	}
-	int ba = backup_info_load(a, r->store, stanza, &r->backup);
-	int ar = ba < 0 ? -1 : archive_info_load(a, r->store, stanza, &r->archive);
+	int ba = backup_info_load(a, r->store, stanza, r->pass, &r->backup);
+	int ar = ba < 0 ? -1 : archive_info_load(a, r->store, stanza, r->pass, &r->archive);
 	if (ba < 0 || ar < 0)
 		return -1;
 	if (ba == STORE_ABSENT || ar == STORE_ABSENT) {
@@ -101,10 +142,6 @@ static int load_repo(struct arena *a, const struct config *cfg, const char *stan
 	if (look_at_backup(a, cfg, stanza, first, r) != 0)
 		return -1;
 	r->code = r->backup.backups.n == 0 ? INFO_NO_BACKUP : INFO_OK;
-	if (cfg->set != NULL && r->code == INFO_OK && backup_info_find(&r->backup, cfg->set) == NULL) {
-		r->code = INFO_SET_NOT_FOUND; /* and nothing else of this repository is shown */
-		return 0;
-	}
 	if (load_archives(a, stanza, r) != 0)
 		return -1;
 	r->loaded = true;
@@ -122,7 +159,8 @@ static void add_backups(struct arena *a, const struct config *cfg, struct info_s
 		if (cfg->type != NULL && strcmp(cfg->type, line->type) != 0)
 			continue;
 		if (cfg->set != NULL) {
-			int rc = manifest_load(a, r->store, s->name, line->label, &b.manifest);
+			int rc = manifest_load(a, r->store, s->name, line->label, r->backup.cipher_pass,
+				&b.manifest);
 			if (rc == STORE_ABSENT)
 				(void)err_set(ERR_FILE_MISSING, "the manifest of backup '%s' is missing", line->label);
 			if (rc != 0) {
@@ -131,6 +169,22 @@ static void add_backups(struct arena *a, const struct config *cfg, struct info_s
 			}
 		}
 		vec_push(&s->backups, b);
+	}
+}
+
+/* A label that no repository has: nothing else of them is shown. */
+static void judge_set(const struct config *cfg, struct info_stanza *s)
+{
+	for (size_t i = 0; i < s->repo_n; i++)
+		if (cfg->set == NULL ||
+			(s->repos[i].loaded && backup_info_find(&s->repos[i].backup, cfg->set) != NULL))
+			return;
+	for (size_t i = 0; i < s->repo_n; i++) {
+		struct info_repo *r = &s->repos[i];
+		r->loaded = false;
+		r->archives.n = 0;
+		if (r->code == INFO_OK)
+			r->code = INFO_SET_NOT_FOUND;
 	}
 }
 
@@ -189,6 +243,8 @@ static int gather(struct arena *a, const struct config *cfg, const struct ctx_re
 		struct info_repo *r = &s->repos[i];
 		r->key = repos->v[i].key;
 		r->store = repos->v[i].store;
+		r->pass = repos->v[i].pass;
+		r->cipher = repos->v[i].cfg->cipher_type;
 		vec_init(&r->archives, a);
 		if (progress) {
 			if (look_at_backup(a, cfg, name, i == 0, r) != 0)
@@ -200,6 +256,7 @@ static int gather(struct arena *a, const struct config *cfg, const struct ctx_re
 		if (r->loaded)
 			add_backups(a, cfg, s, r);
 	}
+	judge_set(cfg, s);
 	qsort(s->backups.v, s->backups.n, sizeof(*s->backups.v), by_stop);
 	s->code = common_code(s);
 	return look_at_restore(a, cfg, s);
@@ -256,8 +313,9 @@ static void invalid_stanza(struct arena *a, const struct ctx_repos *repos, const
 	for (size_t i = 0; i < repos->n; i++) {
 		s->repos[i].key = repos->v[i].key;
 		vec_init(&s->repos[i].archives, a);
+		s->repos[i].cipher = repos->v[i].cfg->cipher_type;
 		s->repos[i].code = INFO_OTHER;
-		s->repos[i].error = arena_printf(a, "[%s] %s", err_class(failed->code), failed->msg);
+		s->repos[i].error = error_text(a, failed);
 	}
 }
 

@@ -29,6 +29,8 @@ struct info_archive {
 struct info_repo {
 	unsigned key;
 	struct store *store;
+	const char *pass; /* of the repository */
+	const char *cipher; /* "none", "aes-256-cbc" */
 	enum info_code code;
 	const char *error; /* "[Class] text" with INFO_OTHER */
 	bool loaded;
@@ -54,6 +56,8 @@ struct info_stanza {
 };
 
 const char *info_message(enum info_code code);
+/* That of all its repositories, or "mixed". */
+const char *info_cipher(const struct info_stanza *s);
 /* Template databases are not shown. */
 bool info_is_template(const char *database);
 void info_json(struct arena *a, const struct config *cfg, const struct info_stanza *v, size_t n,

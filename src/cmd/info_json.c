@@ -247,7 +247,7 @@ static void put_repos(struct json_out *j, const struct info_stanza *s)
 	for (size_t i = 0; i < s->repo_n; i++) {
 		const struct info_repo *r = &s->repos[i];
 		json_object_begin(j);
-		put_key_str(j, "cipher", "none");
+		put_key_str(j, "cipher", r->cipher);
 		put_key_u64(j, "key", r->key);
 		json_key(j, "status");
 		json_object_begin(j);
@@ -334,7 +334,7 @@ void info_json(struct arena *a, const struct config *cfg, const struct info_stan
 			for (size_t k = 0; k < v[i].backups.n; k++)
 				put_backup(a, &j, &v[i].backups.v[k]);
 			json_array_end(&j);
-			put_key_str(&j, "cipher", "none");
+			put_key_str(&j, "cipher", info_cipher(&v[i]));
 			put_dbs(&j, &v[i]);
 		}
 		put_key_str(&j, "name", v[i].name);

@@ -86,6 +86,15 @@ static void put_repo_status(struct arena *a, struct buf *out, const struct info_
 	}
 }
 
+static void put_cipher(struct buf *out, const struct info_stanza *s)
+{
+	const char *all = info_cipher(s);
+
+	buf_addf(out, "    cipher: %s\n", all);
+	for (size_t i = 0; i < s->repo_n && strcmp(all, "mixed") == 0; i++)
+		buf_addf(out, "        repo%u: %s\n", s->repos[i].key, s->repos[i].cipher);
+}
+
 static void put_status(struct arena *a, struct buf *out, const struct info_stanza *s, bool full)
 {
 	struct buf running;
@@ -107,7 +116,7 @@ static void put_status(struct arena *a, struct buf *out, const struct info_stanz
 		return;
 	put_repo_status(a, out, s);
 	if (s->code != INFO_MISSING_PATH)
-		buf_adds(out, "    cipher: none\n");
+		put_cipher(out, s);
 }
 
 static void put_references(struct arena *a, struct buf *out, const struct backup_line *line, bool set)
@@ -247,11 +256,24 @@ static bool db_is(const struct info_repo *r, uint32_t id, const struct cluster *
 	return false;
 }
 
+/* Is the backup one of this cluster, in some repository? */
+static bool has_set(const struct info_stanza *s, const char *label, const struct cluster *c)
+{
+	for (size_t i = 0; i < s->repo_n; i++) {
+		const struct info_repo *r = &s->repos[i];
+		const struct backup_line *line = r->loaded ? backup_info_find(&r->backup, label) : NULL;
+		if (line != NULL && db_is(r, line->db_id, c))
+			return true;
+	}
+	return false;
+}
+
 static void put_cluster(struct arena *a, const struct config *cfg, struct buf *out,
 	const struct info_stanza *s, const struct cluster *c)
 {
 	const char *min = NULL, *max = NULL;
 	size_t backups = 0;
+	bool of_set = cfg->set != NULL && has_set(s, cfg->set, c);
 
 	for (size_t i = 0; i < s->repo_n; i++)
 		for (size_t k = 0; k < s->repos[i].archives.n; k++) {
@@ -265,7 +287,7 @@ static void put_cluster(struct arena *a, const struct config *cfg, struct buf *o
 		}
 	for (size_t i = 0; i < s->backups.n; i++)
 		backups += db_is(s->backups.v[i].repo, s->backups.v[i].line->db_id, c);
-	if (backups == 0 && (cfg->set != NULL || (!c->current && min == NULL)))
+	if (cfg->set != NULL ? !of_set : backups == 0 && !c->current && min == NULL)
 		return;
 	buf_addf(out, "\n    db (%s)\n        wal archive min/max (%s): ", c->current ? "current" : "prior",
 		c->version);

@@ -37,6 +37,20 @@ static const char *program(const struct restore *r)
 	return b.data;
 }
 
+/*
+ * PostgreSQL reads ahead, behind the end of the backup too, where retention may have left nothing of the WAL of an
+ * older one.  A recovery that ends at the end of the backup needs nothing from there; and where WAL of the backup
+ * itself is missing, PostgreSQL refuses to end before it.
+ */
+static const char *options_for_get(const struct restore *r)
+{
+	const char *given = config_pass_on(r->arena, r->cfg, CMD_ARCHIVE_GET);
+
+	if (r->type == NULL || strcmp(r->type, "immediate") != 0 || strstr(given, "--archive-gap=") != NULL)
+		return given;
+	return arena_printf(r->arena, "%s%s--archive-gap=end", given, *given == '\0' ? "" : " ");
+}
+
 static struct recovery_ask ask_for(const struct restore *r)
 {
 	const struct config *cfg = r->cfg;
@@ -45,8 +59,7 @@ static struct recovery_ask ask_for(const struct restore *r)
 		.target_action = cfg->target_action, .target_timeline = cfg->target_timeline,
 		.target_exclusive = cfg->target_exclusive, .options = &cfg->recovery_option,
 		.archive_off = cfg->archive_mode != NULL && strcmp(cfg->archive_mode, "off") == 0,
-		.command = recovery_command(r->arena, program(r),
-			config_pass_on(r->arena, cfg, CMD_ARCHIVE_GET)) };
+		.command = recovery_command(r->arena, program(r), options_for_get(r)) };
 }
 
 /* A backup holds no signal files; if one does, they would not be those of this recovery. */

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "cmd/cmd.h"
 #include "pg/control.h"
+#include "repo/block_stored.h"
 #include "repo/layout.h"
 
 #define KEPT_MANIFEST "backup.manifest" /* in the data directory while a restore runs */
@@ -80,14 +81,16 @@ static int check_bad_pages(const struct restore *r)
 /* What no worker could restore is refused before anything is touched. */
 static int check_files(const struct restore *r)
 {
+	const struct manifest_file *beta = block_find_beta(r->m);
+
+	if (beta != NULL)
+		return err_set(ERR_FEATURE, "file '%s' of backup '%s' was stored as blocks by a test of pgBackRest %s, in a "
+			"form that only releases before 2.46 read", beta->name, r->m->label, r->m->program);
 	for (size_t i = 0; i < r->m->files.n; i++) {
 		const struct manifest_file *f = &r->m->files.v[i];
 		if (!f->has_sum)
 			return err_set(ERR_FORMAT, "missing checksum for file '%s' in the manifest of backup '%s'",
 				f->name, r->m->label);
-		if (f->block_map_size != 0)
-			return err_set(ERR_FEATURE, "file '%s' of backup '%s' is stored as blocks, which this "
-				"release of pgStrata cannot read yet", f->name, r->m->label);
 	}
 	return 0;
 }
@@ -96,7 +99,7 @@ static int load_manifest(struct restore *r)
 {
 	const char *stanza = r->cfg->stanza, *label = r->line->label;
 	const struct pg_version *forced;
-	int rc = manifest_load(r->arena, r->repo->store, stanza, label, &r->m);
+	int rc = manifest_load(r->arena, r->repo->store, stanza, label, r->info.cipher_pass, &r->m);
 
 	if (rc == STORE_ABSENT)
 		return err_set(ERR_FILE_MISSING, "unable to load backup manifest '%s' or its copy",
@@ -131,11 +134,13 @@ static void announce(const struct restore *r)
 static int keep_manifest(struct restore *r)
 {
 	const struct put_opts put = { .atomic = true, .mode = 0600 };
+	struct manifest kept = *r->m;
 
+	kept.cipher_pass = NULL; /* the key stays in the repository */
 	if (restore_make_dir(r, r->pg->root, 0700) != 0)
 		return -1;
 	struct sink *to = store_put(r->arena, r->pg, KEPT_MANIFEST, &put);
-	return to == NULL ? -1 : manifest_write(r->m, to);
+	return to == NULL ? -1 : manifest_write(&kept, to);
 }
 
 /* The last change: pg_control gets its name.  That of an online backup gets an impossible checkpoint, so that

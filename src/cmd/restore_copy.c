@@ -9,17 +9,15 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "cmd/cmd.h"
+#include "repo/block_stored.h"
 #include "repo/file_get.h"
-#include "repo/layout.h"
-#include "repo/order.h"
 #include "work/pool.h"
 
 #define TICK_MS 500
 
 struct copy {
 	struct restore *r;
-	uint32_t *order; /* rows, largest first */
-	unsigned *worker; /* who has a row, for the log */
+	struct restore_jobs all;
 	size_t next;
 	uint64_t total, done_bytes;
 };
@@ -35,46 +33,84 @@ bool restore_is_left_out(const char *name)
 	return strcmp(name, "pg_data/tablespace_map") == 0;
 }
 
+static const struct manifest_file *file_of(const struct copy *c, const struct restore_job *job, size_t i)
+{
+	return &c->r->m->files.v[c->all.rows[job->first + i]];
+}
+
 static bool next(void *ctx, unsigned worker, uint32_t *job)
 {
 	struct copy *c = ctx;
-	const struct manifest *m = c->r->m;
 
-	while (c->next < m->files.n && restore_is_left_out(m->files.v[c->order[c->next]].name)) {
-		log_detail("skip 'tablespace_map' -- tablespace links will be created based on mappings");
-		c->next++;
-	}
-	if (c->next == m->files.n)
+	if (c->next == c->all.jobs.n)
 		return false;
-	*job = c->order[c->next++];
-	c->worker[*job] = worker;
+	*job = (uint32_t)c->next++;
+	c->all.jobs.v[*job].worker = worker;
 	return true;
 }
 
-static int work(void *ctx, uint32_t job, struct buf *answer)
+static struct file_get_item item_of(struct arena *a, struct restore *r, const struct manifest_file *f)
 {
-	SCOPED_ARENA(a);
-	struct copy *c = ctx;
-	struct restore *r = c->r;
-	const struct manifest_file *f = &r->m->files.v[job];
-	struct file_get_opts opts = { .stanza = r->cfg->stanza, .label = r->m->label, .codec = r->m->codec,
-		.delta = r->delta, .delta_by_time = r->delta_by_time, .copy_start = r->m->copy_start,
-		.dest_name = is_control(f) ? CONTROL_TEMP : NULL, .set_owner = r->as_root, .no_fsync = true };
+	struct file_get_item item = { .f = f, .pg = r->pg,
+		.opts = { .stanza = r->cfg->stanza, .m = r->m, .delta = r->delta,
+			.delta_by_time = r->delta_by_time, .dest_name = is_control(f) ? CONTROL_TEMP : NULL,
+			.set_owner = r->as_root, .no_fsync = true, .zeroed = restore_is_zeroed(r, f) } };
 	const struct restore_place *link = restore_place_of_link(r, f->name);
-	struct file_get_result result;
-	struct store *to = r->pg;
 
 	/* a linked file is written where it is, not through the link */
 	if (link != NULL) {
-		to = store_posix(a, link->dir);
-		opts.dest_name = link->file;
+		item.pg = store_posix(a, link->dir);
+		item.opts.dest_name = link->file;
 	}
-	opts.zeroed = restore_is_zeroed(r, f);
-	restore_owner(r, f->user, f->group, &opts.uid, &opts.gid);
-	if (file_get(a, r->repo->store, to, f, &opts, &result) != 0)
-		return -1;
-	buf_add(answer, &result, sizeof(result));
+	restore_owner(r, f->user, f->group, &item.opts.uid, &item.opts.gid);
+	return item;
+}
+
+static int get_each(struct store *repo, struct file_get_item *items, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		SCOPED_ARENA(a);
+		if (file_get(a, repo, items[i].pg, items[i].f, &items[i].opts, &items[i].result) != 0)
+			return -1;
+	}
 	return 0;
+}
+
+static int work(void *ctx, uint32_t number, struct buf *answer)
+{
+	SCOPED_ARENA(a);
+	struct copy *c = ctx;
+	struct store *repo = c->r->repo->store;
+	const struct restore_job *job = &c->all.jobs.v[number];
+	struct file_get_item *items = arena_alloc(a, job->n * sizeof(*items));
+
+	for (size_t i = 0; i < job->n; i++)
+		items[i] = item_of(a, c->r, file_of(c, job, i));
+	if ((job->bundle ? bundle_get(repo, items, job->n) : get_each(repo, items, job->n)) != 0)
+		return -1;
+	for (size_t i = 0; i < job->n; i++)
+		buf_add(answer, &items[i].result, sizeof(items[i].result));
+	return 0;
+}
+
+/* Where in a bundle a file lies, as the log has it. */
+static const char *bundle_text(struct arena *a, const struct manifest_file *f)
+{
+	if (f->bundle == 0)
+		return "";
+	return arena_printf(a, "bundle %s%s%" PRIu32 "/%" PRIu64 ", ", f->reference != NULL ? f->reference : "",
+		f->reference != NULL ? "/" : "", f->bundle, f->bundle_offset);
+}
+
+/* Of what was written: that it is stored as blocks, and how much it was if not all. */
+static const char *blocks_text(struct arena *a, const struct manifest_file *f,
+	const struct file_get_result *result)
+{
+	if (!block_is_stored(f) || result->how != FILE_GET_WRITTEN)
+		return "";
+	if (result->written == f->size)
+		return "bi ";
+	return arena_printf(a, "bi %s/", str_size(a, result->written));
 }
 
 static void log_restored(const struct copy *c, const struct manifest_file *f,
@@ -86,32 +122,35 @@ static void log_restored(const struct copy *c, const struct manifest_file *f,
 	char hex[SHA1_HEX + 1];
 	double percent = c->total == 0 ? 100.0 : 100.0 * (double)c->done_bytes / (double)c->total;
 	const char *kept = result->how != FILE_GET_KEPT ? "" :
-		f->size == 0 ? " - exists and is zero size" :
-		!c->r->delta_by_time ? " - exists and matches backup" :
-		arena_printf(a, " - exists and matches size %" PRIu64 " and modification time %" PRId64, f->size,
-			f->mtime);
+		c->r->delta_by_time ? arena_printf(a, " - exists and matches size %" PRIu64 " and modification time %" PRId64,
+			f->size, f->mtime) :
+		f->size == 0 ? " - exists and is zero size" : " - exists and matches backup";
 
 	bool zeroed = result->how == FILE_GET_ZEROED, summed = !zeroed && f->size != 0;
 	sum_hex(&f->sum, hex);
-	log_detail("restore %s %s%s (%s, %.2f%%)%s%s", zeroed ? "zeroed file" : "file",
-		store_name(a, c->r->pg, manifest_pg_path(f->name)), kept, str_size(a, f->size), percent,
-		summed ? " checksum " : "", summed ? hex : "");
+	log_detail("restore %s %s%s (%s%s%s, %.2f%%)%s%s", zeroed ? "zeroed file" : "file",
+		store_name(a, c->r->pg, manifest_pg_path(f->name)), kept, bundle_text(a, f),
+		blocks_text(a, f, result), str_size(a, f->size), percent, summed ? " checksum " : "",
+		summed ? hex : "");
 }
 
-static int done(void *ctx, uint32_t job, int rc, const void *data, size_t len)
+static int done(void *ctx, uint32_t number, int rc, const void *data, size_t len)
 {
 	struct copy *c = ctx;
-	const struct manifest_file *f = &c->r->m->files.v[job];
+	const struct restore_job *job = &c->all.jobs.v[number];
 	struct file_get_result result;
 
 	if (rc != 0)
 		return -1;
-	if (len != sizeof(result))
-		return err_set(ERR_PROTOCOL, "a worker's answer about '%s' has the wrong length", f->name);
-	memcpy(&result, data, sizeof(result));
-	c->done_bytes += f->size;
-	log_process(c->worker[job]);
-	log_restored(c, f, &result);
+	if (len != job->n * sizeof(result))
+		return err_set(ERR_PROTOCOL, "a worker's answer about '%s' has the wrong length",
+			file_of(c, job, 0)->name);
+	log_process(job->worker);
+	for (size_t i = 0; i < job->n; i++) {
+		memcpy(&result, (const char *)data + i * sizeof(result), sizeof(result));
+		c->done_bytes += file_of(c, job, i)->size;
+		log_restored(c, file_of(c, job, i), &result);
+	}
 	log_process(0);
 	return 0;
 }
@@ -123,20 +162,21 @@ static int tick(void *ctx)
 	return cmd_progress("restore", c->total, c->done_bytes);
 }
 
-static const char *name_of(void *ctx, uint32_t job)
+/* A worker that died says nothing: the first file of its job stands for all. */
+static const char *name_of(void *ctx, uint32_t number)
 {
 	const struct copy *c = ctx;
 
-	return c->r->m->files.v[job].name;
+	return file_of(c, &c->all.jobs.v[number], 0)->name;
 }
 
 int restore_copy(struct restore *r)
 {
 	static const struct pool_ops ops = { .next = next, .work = work, .done = done, .tick = tick,
 		.tick_ms = TICK_MS, .name = name_of };
-	struct copy c = { .r = r, .order = rows_by_size(r->arena, r->m),
-		.worker = arena_zalloc(r->arena, r->m->files.n * sizeof(unsigned)) };
+	struct copy c = { .r = r };
 
+	restore_cut_jobs(r, &c.all);
 	for (size_t i = 0; i < r->m->files.n; i++)
 		c.total += r->m->files.v[i].size;
 	int rc = pool_run((unsigned)r->cfg->process_max, &ops, &c);

@@ -88,6 +88,19 @@ bool restore_is_leftover(const struct store_entry *e);
 void restore_owner(struct restore *r, const char *user, const char *group, uid_t *uid, gid_t *gid);
 void restore_warn_owners(struct restore *r);
 
+/* restore_jobs.c: all files that are restored, cut into jobs for workers. */
+struct restore_job {
+	uint64_t bytes;	   /* plain */
+	uint32_t first, n; /* of restore_jobs.rows */
+	unsigned worker;   /* who has it, for the log */
+	bool bundle;	   /* they lie in one bundle, by offset, or nothing is read of them */
+};
+struct restore_jobs {
+	uint32_t *rows; /* of the manifest */
+	VEC(struct restore_job) jobs; /* largest first */
+};
+void restore_cut_jobs(struct restore *r, struct restore_jobs *out);
+
 /* restore_copy.c: all files, by workers; pg_control under CONTROL_TEMP. */
 #define CONTROL_NAME "pg_data/global/pg_control"
 #define CONTROL_TEMP "global/pg_control" TEMP_SUFFIX

@@ -15,6 +15,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "repo/block_stored.h"
 
 static const char *why_chosen(struct restore *r)
 {
@@ -101,6 +102,15 @@ static bool is_alike(const struct restore *r, const struct manifest_file *f, con
 	return !r->delta_by_time || (st->st_mtime == f->mtime && f->mtime < r->m->copy_start);
 }
 
+/* The least that is written of a file.  Of one stored as blocks that is there only what differs is, perhaps
+ * nothing; which blocks do, only their map can tell, and it is not read for a plan. */
+static uint64_t least_written(const struct restore *r, const struct manifest_file *f, const struct stat *there)
+{
+	if (there == NULL || !r->delta || r->delta_by_time || !block_is_stored(f))
+		return f->size;
+	return (uint64_t)there->st_size < f->size ? f->size - (uint64_t)there->st_size : 0;
+}
+
 /* Compare a file with what stands in its place; bytes that it takes there already. */
 static uint64_t compare(const struct restore *r, const struct manifest_file *f, const struct restore_place *p,
 	struct restore_plan *plan)
@@ -112,7 +122,7 @@ static uint64_t compare(const struct restore *r, const struct manifest_file *f, 
 
 	plan->alike += alike;
 	if (!alike)
-		plan->write_min += f->size;
+		plan->write_min += least_written(r, f, there ? &st : NULL);
 	/* size alone proves nothing; with the time it is what --force asks for */
 	if (!alike || !r->delta_by_time)
 		plan->write_max += f->size;

@@ -8,7 +8,8 @@
  *	chosen        why this backup
  *	data          delta, force (what is in force), path
  *	files         bytes, count; alike (null, or files that look right already), write-max, write-min
- *	              (bytes); zeroed-bytes, zeroed-count (of databases that are left out)
+ *	              (bytes; of a file stored as blocks that is there, min has only what is missing at its
+ *	              end); zeroed-bytes, zeroed-count (of databases that are left out)
  *	links         destination, name
  *	recovery      exclusive, file, settings (lines), signal, target, target-action, type
  *	refusal       null, or code, hint, message: what a real restore ends with

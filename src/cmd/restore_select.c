@@ -105,7 +105,7 @@ static void take_if_newer(struct restore *r, struct ctx_repo *repo, const struct
 static void look_in(struct restore *r, struct ctx_repo *repo, struct request *q)
 {
 	struct backup_info *info = arena_new_object(r->arena, struct backup_info);
-	int rc = backup_info_load(r->arena, repo->store, r->cfg->stanza, info);
+	int rc = backup_info_load(r->arena, repo->store, r->cfg->stanza, repo->pass, info);
 
 	if (rc < 0) {
 		log_warn("repo%u: [%s] %s", repo->key, err_class(err_code()), err_msg());

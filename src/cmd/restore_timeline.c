@@ -10,11 +10,11 @@
 
 #include "base/path.h"
 #include "base/str.h"
+#include "cmd/archive.h"
 #include "pg/timeline.h"
 #include "pg/wal.h"
 #include "repo/layout.h"
-
-#define HISTORY_MAX (1 << 20) /* bytes; a line per switch */
+#include "repo/wal_check.h"
 
 static int see_history(void *ctx, const struct store_entry *e)
 {
@@ -48,6 +48,20 @@ static int parse_target(const struct restore *r, const char *text, uint32_t curr
 	return 0;
 }
 
+/* The history file, with the archive's own key if the repository is encrypted. */
+static int read_history(struct restore *r, const char *archive_id, const char *path, struct buf *text)
+{
+	struct wal_place place = { r->repo->store, r->cfg->stanza, archive_id, NULL };
+	struct archive_info info;
+
+	if (r->repo->pass != NULL) {
+		if (archive_load(r->arena, r->cfg, r->repo, &info) != 0)
+			return -1;
+		place.pass = info.cipher_pass;
+	}
+	return wal_read_text(&place, path, false, text);
+}
+
 static int check_history(struct restore *r, const char *archive_id, uint32_t backup, uint64_t backup_lsn,
 	uint32_t target)
 {
@@ -60,7 +74,7 @@ static int check_history(struct restore *r, const char *archive_id, uint32_t bac
 		layout_wal_dir(r->arena, r->cfg->stanza, archive_id, name), name);
 
 	buf_init(&text, r->arena);
-	if (store_read(r->repo->store, path, HISTORY_MAX, false, &text) != 0 ||
+	if (read_history(r, archive_id, path, &text) != 0 ||
 		timeline_parse(r->arena, target, text.data, text.len, &h) != 0)
 		return err_wrap("unable to check target timeline %u", target);
 	if (!timeline_left_at(&h, backup, &left_at)) {

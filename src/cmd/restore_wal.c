@@ -54,7 +54,7 @@ static int find_archives(struct restore *r, struct archives *out, struct plan_wa
 		return -1;
 	for (size_t i = 0; i < repos.n; i++) {
 		struct archive_info info;
-		int rc = archive_info_load(r->arena, repos.v[i].store, r->cfg->stanza, &info);
+		int rc = archive_info_load(r->arena, repos.v[i].store, r->cfg->stanza, repos.v[i].pass, &info);
 		if (rc < 0) {
 			if (give_up(repos.v[i].key, w) != 0)
 				return -1;
@@ -65,8 +65,7 @@ static int find_archives(struct restore *r, struct archives *out, struct plan_wa
 			const struct archive_db *db = &info.history.v[k];
 			if (db->system_id != r->m->db.system_id || strcmp(db->version, r->m->db.version) != 0)
 				continue;
-			vec_push(&out->places, ((struct wal_place){ repos.v[i].store,
-				layout_archive_id(r->arena, db->version, db->id) }));
+			vec_push(&out->places, ctx_wal_place(r->arena, r->cfg, &repos.v[i], &info, db));
 			vec_push(&out->keys, repos.v[i].key);
 		}
 	}
@@ -99,7 +98,7 @@ static int read_segment_size(struct restore *r, uint32_t *size)
 {
 	SCOPED_ARENA(a);
 	const struct manifest_file *f = manifest_file_find(r->m, CONTROL);
-	const struct file_get_opts opts = { .stanza = r->cfg->stanza, .label = r->m->label, .codec = r->m->codec,
+	const struct file_get_opts opts = { .stanza = r->cfg->stanza, .m = r->m,
 		.dest_name = "pg_control", .no_fsync = true };
 	struct store *memory = store_mem(a);
 	const struct pg_version *forced;
@@ -303,7 +302,7 @@ static int follow_line(struct restore *r, struct archives *ar, struct plan_wal *
 	uint32_t target = target_timeline(r, w->ask.timeline);
 	size_t at;
 
-	while (wal_reach_line(r->arena, ar->places.v, ar->places.n, r->cfg->stanza, w->ask.timeline, target,
+	while (wal_reach_line(r->arena, ar->places.v, ar->places.n, w->ask.timeline, target,
 			&w->ask.line, &at) != 0) {
 		if (at < ar->places.n && drop_repo(ar, ar->keys.v[at], w) == 0)
 			continue;
@@ -320,7 +319,7 @@ static int look(struct restore *r, struct archives *ar, struct plan_wal *w)
 {
 	size_t at;
 
-	while (wal_reach(r->arena, ar->places.v, ar->places.n, r->cfg->stanza, &w->ask, &w->reach, &at) != 0)
+	while (wal_reach(r->arena, ar->places.v, ar->places.n, &w->ask, &w->reach, &at) != 0)
 		if (at >= ar->places.n || drop_repo(ar, ar->keys.v[at], w) != 0)
 			return -1;
 	return 0;

@@ -11,8 +11,9 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/str.h"
-#include "cmd/ctx.h"
+#include "cmd/stanza.h"
 #include "repo/layout.h"
+#include "stream/cipher.h"
 
 static int see_foreign(void *ctx, const struct store_entry *e)
 {
@@ -34,41 +35,37 @@ static int has_content(struct arena *a, struct store *repo, const char *stanza)
 	return foreign;
 }
 
-static int write_infos(struct arena *a, const struct config *cfg, struct store *repo,
-	const struct pg_control *control)
+/* The keys of an encrypted repository are made here and never change (format/repository.md 8.2). */
+static int new_keys(struct arena *a, const struct ctx_repo *repo, struct archive_info *archive,
+	struct backup_info *backup)
+{
+	if (repo->pass == NULL)
+		return 0;
+	archive->cipher_pass = cipher_new_pass(a);
+	backup->cipher_pass = cipher_new_pass(a);
+	return archive->cipher_pass == NULL || backup->cipher_pass == NULL ? -1 : 0;
+}
+
+/* leftover: archive.info of a run that was killed, NULL if there is none.  It stays as it is, since WAL may
+ * have been pushed with its key meanwhile. */
+static int write_infos(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	const struct pg_control *control, const struct archive_info *leftover)
 {
 	struct archive_info archive = { .current = 1 };
 	struct backup_info backup = { .current = 1 };
 
+	if (new_keys(a, repo, &archive, &backup) != 0)
+		return -1;
 	vec_init(&archive.history, a);
 	vec_push(&archive.history, ((struct archive_db){ 1, control->system_id, control->version->name }));
 	vec_init(&backup.history, a);
 	vec_init(&backup.backups, a);
 	vec_push(&backup.history, ((struct backup_db){ 1, control->system_id, control->version->name,
 		control->version->control_version, control->catalog_version }));
-	if (archive_info_save(repo, cfg->stanza, &archive) != 0)
+	if (archive_info_save(repo->store, cfg->stanza, repo->pass,
+		    leftover != NULL ? leftover : &archive) != 0)
 		return -1;
-	return backup_info_save(repo, cfg->stanza, &backup);
-}
-
-/* A main file or copy that is missing is written again. */
-static int complete_copies(struct arena *a, const struct config *cfg, struct store *repo,
-	const struct ctx_infos *infos)
-{
-	const char *paths[] = { layout_archive_info(a, cfg->stanza), layout_backup_info(a, cfg->stanza) };
-	bool missing[2] = { false, false };
-	struct store_entry e;
-
-	for (size_t i = 0; i < 2; i++) {
-		int main_rc = store_stat(a, repo, paths[i], &e);
-		int copy_rc = store_stat(a, repo, layout_copy(a, paths[i]), &e);
-		if (main_rc < 0 || copy_rc < 0)
-			return -1;
-		missing[i] = main_rc == STORE_ABSENT || copy_rc == STORE_ABSENT;
-	}
-	if (missing[0] && archive_info_save(repo, cfg->stanza, &infos->archive) != 0)
-		return -1;
-	return missing[1] ? backup_info_save(repo, cfg->stanza, &infos->backup) : 0;
+	return backup_info_save(repo->store, cfg->stanza, repo->pass, &backup);
 }
 
 static int both_exist(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
@@ -76,11 +73,11 @@ static int both_exist(struct arena *a, const struct config *cfg, const struct ct
 {
 	struct ctx_infos infos;
 
-	if (ctx_infos(a, cfg, repo->store, &infos) != 0)
+	if (ctx_infos(a, cfg, repo, &infos) != 0)
 		return -1;
 	if (!ctx_archive_fits(&infos.archive, control) || !ctx_backup_fits(&infos.backup, control))
 		return ctx_mismatch(&infos.backup, control);
-	if (complete_copies(a, cfg, repo->store, &infos) != 0)
+	if (stanza_mend_copies(cfg, repo, &infos) != 0)
 		return -1;
 	log_info("stanza '%s' already exists on repo%u and is valid", cfg->stanza, repo->key);
 	return 0;
@@ -94,10 +91,10 @@ static int create_in(const struct config *cfg, const struct ctx_repo *repo,
 	struct backup_info backup;
 
 	log_info("stanza-create for stanza '%s' on repo%u", cfg->stanza, repo->key);
-	int ar = archive_info_load(a, repo->store, cfg->stanza, &archive);
+	int ar = archive_info_load(a, repo->store, cfg->stanza, repo->pass, &archive);
 	if (ar < 0)
 		return -1;
-	int ba = backup_info_load(a, repo->store, cfg->stanza, &backup);
+	int ba = backup_info_load(a, repo->store, cfg->stanza, repo->pass, &backup);
 	if (ba < 0)
 		return -1;
 	if (ar == 0 && ba == 0)
@@ -114,7 +111,7 @@ static int create_in(const struct config *cfg, const struct ctx_repo *repo,
 	}
 	if (content)
 		return err_set(ERR_PATH_NOT_EMPTY, "backup directory and/or archive directory not empty");
-	return write_infos(a, cfg, repo->store, control);
+	return write_infos(a, cfg, repo, control, leftover ? &archive : NULL);
 }
 
 int cmd_stanza_create(struct arena *a, const struct config *cfg)
@@ -122,13 +119,9 @@ int cmd_stanza_create(struct arena *a, const struct config *cfg)
 	struct ctx_repos repos;
 	struct ctx_cluster cluster;
 
-	if (!stanza_name_ok(cfg->stanza))
-		return err_set(ERR_OPTION_VALUE, "'%s' cannot be the name of a stanza", cfg->stanza);
-	if (ctx_check_stop(a, cfg) != 0)
-		return -1;
 	if (cfg->force)
 		log_warn("option --force is no longer supported");
-	if (ctx_repos(a, cfg, &repos) != 0 || ctx_cluster(a, cfg, cfg->online, &cluster) != 0)
+	if (stanza_prepare(a, cfg, &repos, &cluster) != 0)
 		return -1;
 	for (size_t i = 0; i < repos.n; i++)
 		if (create_in(cfg, &repos.v[i], &cluster.control) != 0)

@@ -29,6 +29,32 @@ static int check_paths(const struct config *cfg)
 	return 0;
 }
 
+/*
+ * A passphrase without a cipher type encrypts nothing.  The reference drops it without a word, which we
+ * follow except where it would make a new stanza plain for good.
+ */
+static int check_cipher(const struct config *cfg)
+{
+	const struct option *pass = option_named("repo-cipher-pass");
+	const struct option *type = option_named("repo-cipher-type");
+
+	for (size_t i = 0; i < cfg->repo.n; i++) {
+		unsigned key = cfg->repo.v[i].key;
+		const struct sources *from = &cfg->values->from;
+		const struct value *v = values_get(cfg->values, type, key);
+
+		if (v->source != SRC_DEFAULT ||
+			(!given_find(&from->env, pass, key) && !given_find(&from->file, pass, key)))
+			continue;
+		err_set(ERR_OPTION_INVALID,
+			"option 'repo%u-cipher-pass' not valid without option 'repo%u-cipher-type' = "
+			"'aes-256-cbc'", key, key);
+		return err_hint("set 'repo%u-cipher-type=none' if the stanza is to be stored without "
+			"encryption.", key);
+	}
+	return 0;
+}
+
 static void check_full(const struct config_repo *r)
 {
 	if (r->retention_full < 0)
@@ -73,11 +99,25 @@ static void settle_archive(struct config_repo *r)
 	}
 }
 
+/* What is deleted for good is named, not guessed. */
+static int check_delete(const struct config *cfg)
+{
+	if (cfg->repo_key != 0 || (cfg->repo.n == 1 && cfg->repo.v[0].key == 1))
+		return 0;
+	(void)err_set(ERR_OPTION_REQUIRED, "stanza-delete command requires option: repo");
+	return err_hint("this command requires a specific repository to operate on");
+}
+
 int config_check(struct config *cfg)
 {
-	if (check_paths(cfg) != 0)
+	if (cfg->command == CMD_STANZA_DELETE && check_delete(cfg) != 0)
 		return -1;
-	if (cfg->command == CMD_BACKUP)
+	if (check_paths(cfg) != 0 || (cfg->command == CMD_STANZA_CREATE && check_cipher(cfg) != 0))
+		return -1;
+	if (cfg->command == CMD_EXPIRE && cfg->oldest && cfg->set)
+		return err_set(ERR_OPTION_INVALID, "--oldest and --set cannot be used together");
+	/* the retention that counts is that of the expire after the backup, if there is one */
+	if (cfg->command == CMD_EXPIRE || (cfg->command == CMD_BACKUP && !cfg->next))
 		for (size_t i = 0; i < cfg->repo.n; i++) {
 			check_full(&cfg->repo.v[i]);
 			settle_archive(&cfg->repo.v[i]);

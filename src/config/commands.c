@@ -13,7 +13,7 @@
 
 static const struct command_info commands[CMD_COUNT] = {
 	[CMD_ANNOTATE] = { "annotate", "Add, change or remove notes of a backup.",
-		TELLS, LOCKS_BACKUP },
+		.implemented = true, TELLS, LOCKS_BACKUP },
 	[CMD_ARCHIVE_GET] = { "archive-get", "Fetch a WAL segment for PostgreSQL.",
 		.implemented = true, .params_min = 2, .params_max = 2, TELLS },
 	[CMD_ARCHIVE_PUSH] = { "archive-push", "Store a WAL segment for PostgreSQL.",
@@ -22,7 +22,7 @@ static const struct command_info commands[CMD_COUNT] = {
 		.implemented = true, LOGS, LOCKS_BACKUP, .obeys_stop = true },
 	[CMD_CHECK] = { "check", "Test configuration and archiving.", .implemented = true, TELLS },
 	[CMD_EXPIRE] = { "expire", "Remove backups and WAL that are no longer kept.",
-		LOGS, LOCKS_BACKUP, .obeys_stop = true },
+		.implemented = true, LOGS, LOCKS_BACKUP, .obeys_stop = true },
 	[CMD_HELP] = { "help", "Show help.", .implemented = true, .params_max = 2 },
 	[CMD_INFO] = { "info", "Show what backups and WAL there are.", .implemented = true },
 	[CMD_MANIFEST] = { "manifest", "Show the list of files of a backup.", .hidden = true },
@@ -39,12 +39,13 @@ static const struct command_info commands[CMD_COUNT] = {
 	[CMD_STANZA_CREATE] = { "stanza-create", "Prepare the repository for a cluster.",
 		.implemented = true, LOGS, LOCKS_ALL, .obeys_stop = true },
 	[CMD_STANZA_DELETE] = { "stanza-delete", "Delete a stanza with all its backups.",
-		LOGS, LOCKS_ALL },
+		.implemented = true, LOGS, LOCKS_ALL },
 	[CMD_STANZA_UPGRADE] = { "stanza-upgrade", "Record a new version of the cluster.",
-		LOGS, LOCKS_ALL, .obeys_stop = true },
-	[CMD_START] = { "start", "Allow commands to run again after stop.", LOGS },
-	[CMD_STOP] = { "stop", "Keep commands from running.", LOGS },
-	[CMD_VERIFY] = { "verify", "Check the files of the repository.", LOGS },
+		.implemented = true, LOGS, LOCKS_ALL, .obeys_stop = true },
+	[CMD_START] = { "start", "Allow commands to run again after stop.",
+		.implemented = true, LOGS },
+	[CMD_STOP] = { "stop", "Keep commands from running.", .implemented = true, LOGS },
+	[CMD_VERIFY] = { "verify", "Check the files of the repository.", .implemented = true, LOGS },
 	[CMD_VERSION] = { "version", "Show the version.", .implemented = true },
 };
 

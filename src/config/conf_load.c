@@ -195,27 +195,35 @@ static int take(struct section *s, const struct conf_entry *e)
 	return 0;
 }
 
-int conf_apply(struct arena *a, const conf_entries *entries, const char *stanza,
-	enum command command, givens *file)
+static int apply_section(struct section *s, const conf_entries *entries)
 {
+	for (size_t i = 0; i < entries->n; i++)
+		if (strcmp(entries->v[i].section, s->name) == 0 && take(s, &entries->v[i]) != 0)
+			return -1;
+	return 0;
+}
+
+int conf_apply(struct arena *a, const conf_entries *entries, const char *stanza,
+	enum command command, enum command follows, givens *file)
+{
+	const enum command parts[] = { command, follows, CMD_NONE };
+
 	for (int global = stanza ? 0 : 1; global <= 1; global++)
-		for (int plain = 0; plain <= 1; plain++) {
+		for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 			const char *base = global ? "global" : stanza;
 			struct section s = {
 				a,
-				plain ? base
-				      : arena_printf(a, "%s:%s", base, command_name(command)),
+				parts[i] == CMD_NONE ? base :
+					arena_printf(a, "%s:%s", base, command_name(parts[i])),
 				command,
 				global == 1,
-				plain == 0,
+				i == 0,
 				file,
 				file->n,
 			};
 
-			for (size_t i = 0; i < entries->n; i++)
-				if (strcmp(entries->v[i].section, s.name) == 0 &&
-					take(&s, &entries->v[i]) != 0)
-					return -1;
+			if ((i != 1 || follows != CMD_NONE) && apply_section(&s, entries) != 0)
+				return -1;
 		}
 	return 0;
 }

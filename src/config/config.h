@@ -38,7 +38,11 @@ struct config_repo {
 	unsigned key;
 	const char *path;
 	const char *type; /* "posix", "cifs" */
-	bool symlink;
+	bool symlink, bundle, block, hardlink; /* block: only with bundle */
+	int64_t bundle_limit, bundle_size, block_size_super, block_size_super_full;
+	config_pairs block_size_map, block_age_map, block_checksum_size_map;
+	const char *cipher_type; /* "none", "aes-256-cbc" */
+	const char *cipher_pass; /* NULL: not encrypted */
 	int64_t retention_full, retention_diff, retention_archive, retention_history; /* -1: not set */
 	const char *retention_full_type, *retention_archive_type;
 };
@@ -48,6 +52,9 @@ struct config {
 	const char *program; /* as called, for restore_command */
 	strvec params;	     /* words after the command */
 	bool as_pgbackrest;  /* called by that name */
+
+	struct config *next; /* what runs after it in the same process; NULL: nothing */
+	bool follows;	     /* it is such a next one: under the locks of the first */
 
 	const char *stanza;
 	const char *exec_id;
@@ -73,8 +80,9 @@ struct config {
 	/* backup */
 	enum option_tri checksum_page;
 	bool checksum_page_error; /* restore too */
-	bool page_header_check, expire_auto, start_fast, online, force;
+	bool page_header_check, expire_auto, start_fast, online, force, resume;
 	int64_t db_timeout, manifest_save_threshold, process_max;
+	const char *backup_standby; /* "n", "y", "prefer"; check too */
 	strvec exclude;
 	config_pairs annotation;
 
@@ -83,9 +91,12 @@ struct config {
 	bool type_given;
 	const char *set;  /* NULL: not given */
 	const char *output, *detail_level;
+	bool verbose; /* verify */
+
+	bool delta; /* backup, restore */
 
 	/* restore */
-	bool delta, target_exclusive;
+	bool target_exclusive;
 	const char *target, *target_action, *target_timeline, *archive_mode;
 	config_pairs recovery_option;
 	config_pairs tablespace_map, link_map;
@@ -93,6 +104,10 @@ struct config {
 	bool link_all;
 	strvec db_include, db_exclude;
 	bool dry_run; /* expire too */
+
+	/* expire */
+	bool oldest;
+	const char *archive_expire_before;
 
 	const char *pg_version_force;
 	unsigned repo_key; /* --repo; 0: not given */

@@ -20,6 +20,8 @@ struct loading {
 	struct option_values *vals;
 	struct command_line words;
 	enum command command; /* whose options count: for "help backup" that is backup */
+	const struct config *former; /* an earlier load of the same call, or NULL */
+	bool follows;	      /* this command runs after the former's */
 	bool line_only;	      /* neither environment nor files are read */
 };
 
@@ -180,8 +182,8 @@ static int read_files(struct loading *l)
 	if (conf_collect(l->a, &choice, &entries) != 0)
 		return -1;
 	note_stanzas(l, &entries);
-	return conf_apply(
-		l->a, &entries, stanza ? stanza->text : NULL, l->command, &l->vals->from.file);
+	return conf_apply(l->a, &entries, stanza ? stanza->text : NULL, l->command,
+		l->follows ? l->former->command : CMD_NONE, &l->vals->from.file);
 }
 
 static const char *new_exec_id(struct arena *a)
@@ -193,6 +195,23 @@ static const char *new_exec_id(struct arena *a)
 	return arena_printf(a, "%d-%08x", (int)getpid(), random);
 }
 
+/* Reading the environment wipes its secrets: a later load finds them in the former one. */
+static int read_environment(struct loading *l)
+{
+	givens *env = &l->vals->from.env;
+
+	if (environment_read(l->a, l->command, env) != 0)
+		return -1;
+	for (size_t i = 0; l->former && i < l->former->values->from.env.n; i++) {
+		const struct given *g = &l->former->values->from.env.v[i];
+
+		if (g->opt->flags & OPT_SECURE && option_valid(g->opt, l->command) &&
+			!given_find(env, g->opt, g->key))
+			vec_push(env, *g);
+	}
+	return 0;
+}
+
 static int load_values(struct loading *l)
 {
 	const char *program = l->cfg->program;
@@ -202,7 +221,7 @@ static int load_values(struct loading *l)
 	vals->lenient = l->cfg->command == CMD_HELP;
 	vals->pgbackrest = l->cfg->as_pgbackrest;
 	if (!l->line_only &&
-		(environment_read(l->a, l->command, &vals->from.env) != 0 || read_files(l) != 0))
+		(read_environment(l) != 0 || read_files(l) != 0))
 		return -1;
 	if (check_valid(l) != 0 || values_resolve(vals) != 0)
 		return -1;
@@ -213,20 +232,37 @@ static int load_values(struct loading *l)
 	return 0;
 }
 
+/* next: as if this were the command of the call, with what of its options is valid for it; CMD_NONE: the
+ * call as it is. */
+static int load(struct loading *l, int argc, char **argv, enum command next)
+{
+	givens line, valid;
+
+	l->cfg = config_new(l->a, argc > 0 ? argv[0] : NULL);
+	vec_init(&line, l->a);
+	vec_init(&valid, l->a);
+	l->cfg->argc = argc;
+	l->cfg->argv = argv;
+	if (argv_parse(l->a, argc, argv, &l->words, &line) != 0)
+		return -1;
+	for (size_t i = 0; next != CMD_NONE && i < line.n; i++)
+		if (option_valid(line.v[i].opt, next))
+			vec_push(&valid, line.v[i]);
+	if (next != CMD_NONE)
+		l->words.command = next;
+	if (choose_command(l, argc) != 0)
+		return -1;
+	l->vals = arena_new_object(l->a, struct option_values);
+	values_init(l->vals, l->a, l->command);
+	l->vals->from.line = next == CMD_NONE ? line : valid;
+	return load_values(l);
+}
+
 int config_load(struct arena *a, int argc, char **argv, struct config **out)
 {
-	struct loading l = {.a = a, .cfg = config_new(a, argc > 0 ? argv[0] : NULL)};
-	givens line;
+	struct loading l = {.a = a};
 
-	vec_init(&line, a);
-	l.cfg->argc = argc;
-	l.cfg->argv = argv;
-	if (argv_parse(a, argc, argv, &l.words, &line) != 0 || choose_command(&l, argc) != 0)
-		return -1;
-	l.vals = arena_new_object(a, struct option_values);
-	values_init(l.vals, a, l.command);
-	l.vals->from.line = line;
-	if (load_values(&l) != 0)
+	if (load(&l, argc, argv, CMD_NONE) != 0)
 		return -1;
 	*out = l.cfg;
 	return 0;
@@ -239,5 +275,27 @@ int config_load_stanza(
 
 	memcpy(argv, cfg->argv, (size_t)cfg->argc * sizeof(*argv));
 	argv[cfg->argc] = arena_printf(a, "--stanza=%s", stanza);
-	return config_load(a, cfg->argc + 1, argv, out);
+
+	struct loading l = {.a = a, .former = cfg};
+
+	if (load(&l, cfg->argc + 1, argv, CMD_NONE) != 0)
+		return -1;
+	*out = l.cfg;
+	return 0;
+}
+
+int config_load_next(struct arena *a, struct config *cfg, enum command next)
+{
+	struct loading l = {.a = a, .former = cfg, .follows = true};
+	const struct value *v;
+
+	if (load(&l, cfg->argc, cfg->argv, next) != 0)
+		return -1;
+	v = values_get(l.vals, option_named("checksum-page-error"), 0);
+	if (v && v->source == SRC_DEFAULT)
+		l.cfg->checksum_page_error = cfg->checksum_page_error;
+	l.cfg->exec_id = cfg->exec_id;
+	l.cfg->follows = true;
+	cfg->next = l.cfg;
+	return 0;
 }

@@ -18,6 +18,13 @@ int config_load(struct arena *a, int argc, char **argv, struct config **out) mus
 int config_load_stanza(struct arena *a, const struct config *cfg, const char *stanza,
 	struct config **out) must_check;
 
+/*
+ * Into cfg->next: the command that runs after cfg's in the same process (expire after backup).  It has what is
+ * valid for it of the command line, the environment and the files; its own sections of a file come first, then those
+ * of the first command, as the reference knows them only.  checksum-page-error is the first command's unless given.
+ */
+int config_load_next(struct arena *a, struct config *cfg, enum command next) must_check;
+
 /* Phase 7, rules between options; after the lock is taken. */
 int config_check(struct config *cfg) must_check;
 

@@ -6,7 +6,7 @@
 const struct option options_command[] = {
 	{ .name = "annotation", .type = OPT_HASH, .section = SECTION_GLOBAL, .theme = THEME_COMMAND,
 	  .flags = OPT_RESET, .commands = C_(ANNOTATE) | C_(BACKUP), .required = C_(ANNOTATE),
-	  .used = C_(BACKUP), MEMBER(annotation),
+	  MEMBER(annotation),
 	  .help = "A note that is stored with the backup as key=value and shown by info; repeat "
 		"the option for several notes. An empty value removes the key of an existing "
 		"backup." },
@@ -69,8 +69,10 @@ const struct option options_command[] = {
 	{ .name = "backup-standby", .type = OPT_ENUM, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_NEGATE | OPT_RESET | OPT_BOOL_LIKE,
 	  .commands = C_(BACKUP) | C_(CHECK), .def = "n", .allowed = "n|prefer|y",
+	  MEMBER(backup_standby),
 	  .help = "Copy most files from a standby to spare the primary: y needs a standby, prefer "
-		"falls back to the primary." },
+		"takes the primary if no standby answers. Primary and standby both have to be "
+		"configured, as pg1, pg2 and so on." },
 	{ .name = "beta", .type = OPT_BOOL, .section = SECTION_GLOBAL, .theme = THEME_MAINTAINER,
 	  .flags = OPT_NEGATE | OPT_RESET | OPT_INTERNAL, .commands = CMDS_ALL, .def = "n",
 	  .help = "Allow features that are still in beta." },
@@ -100,8 +102,9 @@ const struct option options_command[] = {
 	  .commands = C_(BACKUP) | C_(RESTORE) | C_(STANZA_CREATE) | C_(STANZA_DELETE) | C_(STOP),
 	  .def = "n", .depends = "online=n", .depends_for = C_(BACKUP), MEMBER(force),
 	  .help = "Go on where the command would refuse for safety: a backup without a connection "
-		"although PostgreSQL may be running, or a restore over files that do not look "
-		"like a cluster." },
+		"although PostgreSQL may be running, a restore over files that do not look like a "
+		"cluster, or stanza-delete while PostgreSQL may be running. With stop: end the "
+		"commands that run." },
 	{ .name = "manifest-save-threshold", .type = OPT_SIZE, .section = SECTION_GLOBAL,
 	  .theme = THEME_MAINTAINER, .flags = OPT_RESET, .commands = C_(BACKUP), .def = "1GiB",
 	  .allowed = "1B..1TiB", MEMBER(manifest_save_threshold),
@@ -110,8 +113,8 @@ const struct option options_command[] = {
 	{ .name = "online", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_MAINTAINER,
 	  .flags = OPT_NEGATE, .commands = C_(BACKUP) | C_(STANZA_CREATE) | C_(STANZA_UPGRADE),
 	  .def = "y", MEMBER(online),
-	  .help = "Back up a running cluster through a connection. With --no-online no connection "
-		"is made and the cluster must be stopped." },
+	  .help = "Work with a running cluster through a connection. With --no-online none is made: "
+		"a backup needs a stopped cluster then, stanza commands only read pg_control." },
 	{ .name = "page-header-check", .type = OPT_BOOL, .section = SECTION_GLOBAL,
 	  .theme = THEME_MAINTAINER, .flags = OPT_NEGATE | OPT_RESET, .commands = C_(BACKUP),
 	  .def = "y", MEMBER(page_header_check),
@@ -123,7 +126,9 @@ const struct option options_command[] = {
 	  .help = "Read the repository as it was at this time, where the store keeps versions." },
 	{ .name = "resume", .type = OPT_BOOL, .section = SECTION_GLOBAL, .theme = THEME_COMMAND,
 	  .flags = OPT_NEGATE | OPT_RESET, .commands = C_(BACKUP), .def = "y",
-	  .help = "Go on with an interrupted backup of the same kind." },
+	  MEMBER(resume),
+	  .help = "Go on with an interrupted full backup: what it stored is read and compared by "
+		"checksum with the cluster's files, and kept if it is equal." },
 	{ .name = "start-fast", .type = OPT_BOOL, .section = SECTION_GLOBAL, .theme = THEME_COMMAND,
 	  .flags = OPT_NEGATE | OPT_RESET, .commands = C_(BACKUP), .def = "n", MEMBER(start_fast),
 	  .help = "Begin the backup with an immediate checkpoint instead of waiting for the next "

@@ -67,9 +67,11 @@ const struct option options_general[] = {
 	  .help = "How long one query may take, including the start and the stop of a backup." },
 	{ .name = "delta", .type = OPT_BOOL, .section = SECTION_GLOBAL, .theme = THEME_GENERAL,
 	  .flags = OPT_NEGATE | OPT_RESET, .commands = C_(BACKUP) | C_(RESTORE), .def = "n",
-	  .used = C_(RESTORE), MEMBER(delta),
-	  .help = "Reuse files that are already there, proven by size and checksum, instead of "
-		"copying them all." },
+	  MEMBER(delta),
+	  .help = "Compare files by checksum. A restore reuses files that are already there, proven "
+		"by size and checksum, instead of copying them all. A diff or incr backup reads and "
+		"compares all files instead of trusting their times; it does so by itself when the "
+		"times cannot be trusted." },
 	{ .name = "exec-id", .type = OPT_STRING, .section = SECTION_LINE, .theme = THEME_GENERAL,
 	  .flags = OPT_INTERNAL, .commands = CMDS_ALL, MEMBER(exec_id),
 	  .help = "Name of this run in locks and logs, handed to helper processes." },
@@ -139,7 +141,7 @@ const struct option options_general[] = {
 	  .help = "Number of a helper process." },
 	{ .name = "process-max", .type = OPT_INT, .section = SECTION_GLOBAL, .theme = THEME_GENERAL,
 	  .flags = OPT_RESET, .commands = CMDS_WORKERS, .def = "1", .allowed = "1..999",
-	  .used = C_(BACKUP) | C_(RESTORE), .idle = CMDS_ARCHIVE, MEMBER(process_max),
+	  .used = C_(BACKUP) | C_(RESTORE) | C_(VERIFY), .idle = CMDS_ARCHIVE, MEMBER(process_max),
 	  .help = "How many processes copy and compress at the same time. Leave enough processors "
 		"for PostgreSQL when a backup runs." },
 	{ .name = "protocol-timeout", .type = OPT_TIME, .section = SECTION_GLOBAL,

@@ -5,9 +5,9 @@
 
 const struct option options_restore[] = {
 	{ .name = "archive-expire-before", .type = OPT_STRING, .section = SECTION_LINE,
-	  .theme = THEME_COMMAND, .commands = C_(EXPIRE),
-	  .help = "Remove WAL segments before this one, whatever the retention settings say; "
-		"meant for emergencies." },
+	  .theme = THEME_COMMAND, .commands = C_(EXPIRE), MEMBER(archive_expire_before),
+	  .help = "Keep all WAL from this segment on, even if the retention settings would remove "
+		"it. Without any backup it is the only bound, and WAL before it is removed." },
 	{ .name = "archive-mode", .type = OPT_ENUM, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = C_(RESTORE), .def = "preserve",
 	  .allowed = "preserve|off", MEMBER(archive_mode),
@@ -46,7 +46,7 @@ const struct option options_restore[] = {
 	  .help = "Restore a symbolic link to another destination, given as link=destination; "
 		"repeat the option for several." },
 	{ .name = "oldest", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_COMMAND,
-	  .commands = C_(EXPIRE), .def = "n", .depends = "stanza",
+	  .commands = C_(EXPIRE), .def = "n", .depends = "stanza", MEMBER(oldest),
 	  .help = "Expire the oldest full backup and all that depends on it." },
 	{ .name = "output", .type = OPT_ENUM, .section = SECTION_LINE, .theme = THEME_COMMAND,
 	  .commands = C_(INFO) | C_(MANIFEST) | C_(REPO_LS) | C_(RESTORE) | C_(VERIFY) |
@@ -131,7 +131,7 @@ const struct option options_restore[] = {
 	  .allowed = "1..65535",
 	  .help = "Port on which the TLS server listens." },
 	{ .name = "verbose", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_COMMAND,
-	  .commands = C_(VERIFY), .def = "n",
-	  .help = "Show more." },
+	  .commands = C_(VERIFY), .def = "n", MEMBER(verbose),
+	  .help = "Report everything that was verified, not only what is wrong." },
 	{ .name = NULL },
 };

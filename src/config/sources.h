@@ -64,8 +64,9 @@ struct conf_choice {
 void conf_choose(struct arena *a, const struct conf_request *request, struct conf_choice *out);
 int conf_collect(struct arena *a, const struct conf_choice *choice, conf_entries *out) must_check;
 
-/* What the sections that take part say; stanza may be NULL. */
+/* What the sections that take part say; stanza may be NULL.  follows: the command after which this one
+ * runs, whose sections count after its own; CMD_NONE: none. */
 int conf_apply(struct arena *a, const conf_entries *entries, const char *stanza,
-	enum command command, givens *file) must_check;
+	enum command command, enum command follows, givens *file) must_check;
 
 #endif

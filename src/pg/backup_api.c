@@ -259,9 +259,8 @@ int pg_ping(struct pg_server *s)
 
 	if (query_row(a, s, "select pg_is_in_recovery()", 0, NULL, &r) != 0)
 		return -1;
-	if (s->in_recovery && !is_true(PG_CELL(&r, 0, 0))) {
-		err_set(ERR_DB_MISMATCH, "standby is no longer in recovery");
-		return err_hint("was the standby promoted during the backup?");
-	}
-	return 0;
+	if (!is_true(PG_CELL(&r, 0, 0)))
+		return 0;
+	err_set(ERR_DB_MISMATCH, "primary has switched to recovery");
+	return err_hint("was the primary demoted during the backup?");
 }

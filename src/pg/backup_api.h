@@ -65,8 +65,8 @@ struct pg_names {
 int pg_databases(struct arena *a, struct pg_server *s, struct pg_names *out) must_check;
 int pg_tablespaces(struct arena *a, struct pg_server *s, struct pg_names *out) must_check;
 
-/* Keeps the session alive; fails if it is lost.  ERR_DB_MISMATCH if a standby was promoted since
- * open. */
+/* Keeps the session of a primary alive; fails if it is lost.  ERR_DB_MISMATCH if the server is in
+ * recovery.  (For standbys see pg/standby.h.) */
 int pg_ping(struct pg_server *s) must_check;
 
 #endif

@@ -196,6 +196,8 @@ static int set_up_session(struct arena *a, struct pg_conn *c)
 		"set client_encoding = 'UTF8'",
 		"set max_parallel_workers_per_gather = 0",
 		arena_printf(a, "set statement_timeout = %lld", (long long)limit),
+		/* from 14 on; a session is idle while files are copied */
+		"select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'",
 	};
 	struct pg_rows none;
 

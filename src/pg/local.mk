@@ -5,3 +5,4 @@ libstrata_a_SOURCES += src/pg/wal.c src/pg/wal.h
 libstrata_a_SOURCES += src/pg/timeline.c src/pg/timeline.h
 libstrata_a_SOURCES += src/pg/conn.c src/pg/conn.h
 libstrata_a_SOURCES += src/pg/backup_api.c src/pg/backup_api.h
+libstrata_a_SOURCES += src/pg/standby.c src/pg/standby.h

@@ -44,6 +44,7 @@ struct backup_info {
 	uint32_t current; /* history id */
 	VEC(struct backup_db) history;	  /* ascending by id */
 	VEC(struct backup_line) backups;  /* ascending by label */
+	const char *cipher_pass; /* of the manifests (8.2); NULL: not encrypted */
 };
 
 const struct backup_db *backup_info_current(const struct backup_info *info);
@@ -53,9 +54,9 @@ void backup_info_add(struct backup_info *info, const struct backup_line *line);
 void backup_info_remove(struct backup_info *info, const char *label);
 
 /* As archive_info_load and _save. */
-int backup_info_load(struct arena *a, struct store *repo, const char *stanza, struct backup_info *out)
-	must_check;
-int backup_info_save(struct store *repo, const char *stanza, const struct backup_info *info)
-	must_check;
+int backup_info_load(struct arena *a, struct store *repo, const char *stanza, const char *pass,
+	struct backup_info *out) must_check;
+int backup_info_save(struct store *repo, const char *stanza, const char *pass,
+	const struct backup_info *info) must_check;
 
 #endif

@@ -96,7 +96,7 @@ static int add_unlisted(struct arena *a, struct store *repo, const char *stanza,
 	int found = has_manifest(a, repo, stanza, label);
 	if (found <= 0)
 		return found;
-	if (manifest_load(a, repo, stanza, label, &m) != 0)
+	if (manifest_load(a, repo, stanza, label, info->cipher_pass, &m) != 0)
 		return err_wrap("backup '%s' is not in backup.info", label);
 	if (!db_known(info, &m->db) ||
 		(m->prior != NULL && backup_info_find(info, m->prior) == NULL)) {
@@ -131,6 +131,16 @@ int catalog_reconcile(struct arena *a, struct store *repo, const char *stanza, s
 			add_unlisted(a, repo, stanza, labels.v[i], info) != 0)
 			return -1;
 	return 0;
+}
+
+const struct backup_line *catalog_prior(const struct backup_info *info, enum backup_type type)
+{
+	for (size_t i = info->backups.n; i-- > 0;) {
+		const struct backup_line *l = &info->backups.v[i];
+		if (l->db_id == info->current && (type == BACKUP_INCR || label_type(l->label) == BACKUP_FULL))
+			return l;
+	}
+	return NULL;
 }
 
 /* Greatest label so far, within one backup set (prefix) or of all. */
@@ -210,5 +220,18 @@ int catalog_new_label(struct arena *a, struct store *repo, const char *stanza, e
 	*out = later;
 	if (clock_sleep(1000 - clock_now_ms() % 1000))
 		return err_set(ERR_TERM, "terminated while waiting for a new backup label");
+	return 0;
+}
+
+int catalog_label_unused(struct arena *a, struct store *repo, const char *stanza, const char *label,
+	bool *unused)
+{
+	const char *newest;
+	struct store_entry e;
+	int rc = store_stat(a, repo, layout_history_manifest(a, stanza, label), &e);
+
+	if (rc < 0 || newest_label(a, repo, stanza, NULL, &newest) != 0)
+		return -1;
+	*unused = rc == STORE_ABSENT && strcmp(newest, label) == 0;
 	return 0;
 }

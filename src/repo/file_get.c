@@ -2,18 +2,26 @@
  * file_get: one file of a backup into a data directory.
  *
  * Nothing is believed: what is there already counts only if its bytes hash to the manifest's sum, and what
- * was written counts only if the bytes that passed did.
+ * is written gets its time, by which a later restore may go, only if the bytes that passed did.
  */
-#include "repo/file_get.h"
+#include "repo/file_get_intern.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/sig.h"
 #include "base/str.h"
-#include "repo/layout.h"
+#include "repo/block_get.h"
+#include "repo/block_stored.h"
 
 #define ZEROS ((size_t)256 * 1024)
+
+const char *file_get_dest(const struct manifest_file *f, const struct file_get_opts *o)
+{
+	return o->dest_name != NULL ? o->dest_name : manifest_pg_path(f->name);
+}
+
+/* ---- what needs no stored bytes ---- */
 
 /* What of the destination can be kept: 1 yes, 0 no, -1 unknown. */
 static int can_keep(struct arena *a, struct store *pg, const char *path, const struct manifest_file *f,
@@ -32,7 +40,7 @@ static int can_keep(struct arena *a, struct store *pg, const char *path, const s
 	if (e.type != STORE_FILE || e.size != f->size)
 		return 0;
 	if (o->delta_by_time)
-		return e.mtime == f->mtime && f->mtime < o->copy_start;
+		return e.mtime == f->mtime && f->mtime < o->m->copy_start;
 	if (f->size == 0)
 		return 1;
 	rc = store_get(pg, path, &get, sink_null(a));
@@ -52,7 +60,7 @@ static bool is_relation(const char *name)
 		str_starts(name, "pg_tblspc/");
 }
 
-static struct put_opts put_opts_for(const struct manifest_file *f, const struct file_get_opts *o)
+struct put_opts file_get_put_opts(const struct manifest_file *f, const struct file_get_opts *o)
 {
 	return (struct put_opts){ .mode = f->mode, .set_mtime = true, .mtime = f->mtime,
 		.set_owner = o->set_owner, .uid = o->uid, .gid = o->gid, .no_fsync = o->no_fsync,
@@ -87,70 +95,113 @@ static int write_zeros(struct arena *a, struct store *pg, const char *path, cons
 	return sink_finish(to);
 }
 
-static int copy(struct arena *a, struct store *repo, struct store *pg, const char *path,
-	const struct manifest_file *f, const struct file_get_opts *o)
+int file_get_unread(struct store *pg, const struct manifest_file *f, const struct file_get_opts *o,
+	struct file_get_result *out)
 {
-	const char *label = f->reference != NULL ? f->reference : o->label;
-	const struct pipe_spec spec = { .expand = o->codec, .hash_plain = true };
-	const struct put_opts put = put_opts_for(f, o);
-	struct pipe_result passed;
-	struct get_opts get = { .spec = &spec, .result = &passed };
-	const char *from;
+	SCOPED_ARENA(a);
+	const char *path = file_get_dest(f, o);
+	const struct put_opts put = file_get_put_opts(f, o);
 
-	if (f->block_map_size != 0)
-		return err_set(ERR_FEATURE, "file '%s' is stored as blocks, which this release of pgStrata "
-			"cannot read yet", f->name);
-	if (f->bundle != 0) {
-		from = layout_bundle(a, o->stanza, label, f->bundle);
-		get.offset = f->bundle_offset;
-		get.length = f->repo_size;
-		get.exact = true;
-	} else {
-		from = layout_backup_file(a, o->stanza, label, f->name, codec_info(o->codec)->suffix);
-	}
-	struct sink *to = store_put(a, pg, path, &put);
-	if (to == NULL)
-		return -1;
-	/* A stored file that expands to more than the manifest says must not fill the disk. */
-	to = sink_limit(a, to, f->size, ERR_CHECKSUM,
-		arena_printf(a, "error restoring '%s': the stored file '%s' holds more bytes than the manifest "
-			"says", store_name(a, pg, path), from));
-	if (store_get(repo, from, &get, to) != 0)
-		return -1;
-	if (passed.plain_size != f->size)
-		return err_set(ERR_CHECKSUM, "error restoring '%s': the stored file '%s' holds %" PRIu64 " bytes, "
-			"the manifest says %" PRIu64, store_name(a, pg, path), from, passed.plain_size, f->size);
-	if (!sum_equal(&passed.plain_sum, &f->sum)) {
-		char actual[SHA1_HEX + 1], expected[SHA1_HEX + 1];
-		sum_hex(&passed.plain_sum, actual);
-		sum_hex(&f->sum, expected);
-		return err_set(ERR_CHECKSUM, "error restoring '%s': actual checksum '%s' does not match "
-			"expected checksum '%s'", store_name(a, pg, path), actual, expected);
-	}
-	return 0;
-}
-
-int file_get(struct arena *a, struct store *repo, struct store *pg, const struct manifest_file *f,
-	const struct file_get_opts *o, struct file_get_result *out)
-{
-	const char *path = o->dest_name != NULL ? o->dest_name : manifest_pg_path(f->name);
-	const struct put_opts put = put_opts_for(f, o);
-
-	memset(out, 0, sizeof(*out));
-	if (o->zeroed) {
-		out->how = FILE_GET_ZEROED;
-		return write_zeros(a, pg, path, f, put);
-	}
+	*out = (struct file_get_result){ .how = FILE_GET_ZEROED };
+	if (o->zeroed)
+		return write_zeros(a, pg, path, f, put) != 0 ? -1 : 1;
 	int keep = can_keep(a, pg, path, f, o);
 	if (keep < 0)
 		return -1;
 	if (keep) {
 		out->how = FILE_GET_KEPT;
-		return store_touch(pg, path, &put);
+		return store_touch(pg, path, &put) != 0 ? -1 : 1;
 	}
-	out->how = FILE_GET_WRITTEN;
-	out->written = f->size;
+	*out = (struct file_get_result){ .how = FILE_GET_WRITTEN, .written = f->size };
 	if (f->size == 0)
-		return write_empty(a, pg, path, &put);
-	return copy(a, repo, pg, path, f, o);
+		return write_empty(a, pg, path, &put) != 0 ? -1 : 1;
+	return 0;
+}
+
+/* ---- what does ---- */
+
+/* Stands before the file: lets no more bytes in than there should be, and finishes it only if they are the right
+ * ones. */
+struct proof {
+	struct sink sink;
+	struct sink *file;
+	const struct manifest_file *f;
+	const char *name; /* of the file, for failures */
+	struct pipe_spec spec;
+	struct pipe_result passed;
+};
+
+static int proof_write(struct sink *s, const void *data, size_t len)
+{
+	struct proof *p = (struct proof *)s;
+
+	if (p->passed.plain_size > p->f->size)
+		return err_set(ERR_CHECKSUM, "more bytes are stored than the %" PRIu64 " of the manifest",
+			p->f->size);
+	return sink_write(p->file, data, len);
+}
+
+static int proof_finish(struct sink *s)
+{
+	struct proof *p = (struct proof *)s;
+	char actual[SHA1_HEX + 1], expected[SHA1_HEX + 1];
+
+	if (p->passed.plain_size != p->f->size)
+		return err_set(ERR_CHECKSUM, "%" PRIu64 " bytes are stored, the manifest says %" PRIu64,
+			p->passed.plain_size, p->f->size);
+	if (sum_equal(&p->passed.plain_sum, &p->f->sum))
+		return sink_finish(p->file);
+	sum_hex(&p->passed.plain_sum, actual);
+	sum_hex(&p->f->sum, expected);
+	return err_set(ERR_CHECKSUM, "actual checksum '%s' does not match expected checksum '%s'", actual,
+		expected);
+}
+
+struct sink *file_get_open(struct arena *a, struct store *pg, const struct manifest_file *f,
+	const struct file_get_opts *o, const struct stored *from)
+{
+	const struct put_opts put = file_get_put_opts(f, o);
+	struct proof *p = arena_new_object(a, struct proof);
+
+	p->sink = (struct sink){ proof_write, proof_finish };
+	p->f = f;
+	p->file = store_put(a, pg, file_get_dest(f, o), &put);
+	if (p->file == NULL)
+		return NULL;
+	p->spec = from->read;
+	p->spec.hash_plain = true;
+	return pipe_chain(a, &p->spec, NULL, NULL, &p->sink, &p->passed);
+}
+
+int file_get_failed(struct store *repo, struct store *pg, const struct manifest_file *f,
+	const struct file_get_opts *o, const struct stored *from)
+{
+	SCOPED_ARENA(a);
+	enum err_code code = err_code();
+
+	if (code == ERR_TERM)
+		return -1;
+	(void)err_wrap("error restoring '%s'", store_name(a, pg, file_get_dest(f, o)));
+	if (code != ERR_CHECKSUM && code != ERR_FORMAT && code != ERR_CRYPTO)
+		return -1;
+	return from->length == 0 ? err_hint("it is stored in '%s'.", store_name(a, repo, from->path))
+		: err_hint("it is stored in '%s': %" PRIu64 " bytes at offset %" PRIu64 ".",
+			store_name(a, repo, from->path), from->length, from->offset);
+}
+
+int file_get(struct arena *a, struct store *repo, struct store *pg, const struct manifest_file *f,
+	const struct file_get_opts *o, struct file_get_result *out)
+{
+	if (block_is_stored(f))
+		return block_get(a, repo, pg, f, o, out);
+	int done = file_get_unread(pg, f, o, out);
+	if (done != 0)
+		return done < 0 ? -1 : 0;
+	struct stored from = stored_find(a, o->stanza, o->m, f);
+	const struct get_opts get = { .offset = from.offset, .length = from.length,
+		.exact = from.length != 0 };
+	struct sink *to = file_get_open(a, pg, f, o, &from);
+	if (to == NULL || store_get(repo, from.path, &get, to) != 0)
+		return file_get_failed(repo, pg, f, o, &from);
+	return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 
+#define BLOCK_SUFFIX ".pgbi" /* of a file stored as blocks, whatever the codec */
 #define TEMP_SUFFIX ".pgbackrest.tmp" /* ignored wherever it stands */
 
 /* Who writes: "pgStrata x.y.z", the backrest-version of everything this program saves. */

@@ -30,6 +30,7 @@ struct manifest_file {
 	uint64_t repo_size;    /* stored bytes */
 	uint64_t bundle_offset;
 	int64_t mtime;
+	int64_t ctime; /* not stored: last change of the inode as listed, 0 = not known */
 	const struct page_range *bad; /* bad pages, NULL if none or not known */
 	uint32_t bad_n;
 	uint32_t bundle;       /* 0: own file */
@@ -93,6 +94,8 @@ struct manifest {
 	uint64_t buffer_size;
 	uint32_t process_max;
 
+	const char *cipher_pass; /* of the backup set's files (8.2); NULL: not encrypted */
+
 	VEC(struct annotation) annotations;
 	VEC(struct manifest_db) dbs;
 	VEC(struct manifest_target) targets;
@@ -142,20 +145,23 @@ int manifest_check(const struct manifest *m) must_check;
 /*
  * Read <dir>/backup.manifest, else its copy (main 0 or copy 0; STORE_ABSENT if both are proven absent).
  * Refused (ERR_FORMAT): format 6, another label than the directory's, what manifest_check refuses.  The
- * text is never held whole.  The rows are sorted.  A failed main file's rows stay in the arena.
+ * text is never held whole.  pass: backup_info's cipher_pass.
+ *  The rows are sorted.  A failed main file's rows stay in the arena.
  */
 int manifest_load(struct arena *a, struct store *repo, const char *stanza, const char *label,
-	struct manifest **out) must_check;
+	const char *pass, struct manifest **out) must_check;
 
 /* Write the text into a sink and finish it (checksum included).  ERR_ASSERT if it is not sorted. */
 int manifest_write(const struct manifest *m, struct sink *to) must_check;
 
-/* backup.manifest.copy, atomically and durable: a save point. */
-int manifest_save_copy(struct store *repo, const char *stanza, const struct manifest *m) must_check;
+/* backup.manifest.copy, atomically and durable: a save point.  *stored: SHA-1 of the file's bytes. */
+int manifest_save_copy(struct store *repo, const char *stanza, const char *pass,
+	const struct manifest *m, struct sum *stored) must_check;
 
 /* The strict checks of 5.13 and manifest_check, then the copy, then backup.manifest (which makes the backup exist), then
- * the history file (gz level 9). */
-int manifest_publish(struct store *repo, const char *stanza, const struct manifest *m) must_check;
+ * the history file (gz). */
+int manifest_publish(struct store *repo, const char *stanza, const char *pass,
+	const struct manifest *m) must_check;
 
 /* The line of backup.info that belongs to a completed manifest. */
 void manifest_summary(struct arena *a, const struct manifest *m, struct backup_line *out);

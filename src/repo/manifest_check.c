@@ -11,9 +11,9 @@
 #include <string.h>
 #include "base/path.h"
 #include "base/str.h"
+#include "stream/block_sum.h"
 
 #define MODE_MAX 0777 /* no writer records more; a setuid file of root must not come out of a manifest */
-#define BLOCK_SUM_MAX 16 /* bytes of an XXH3-128 */
 #define DATA "pg_data"
 #define TBLSPC "pg_tblspc"
 #define DIGITS "0123456789"
@@ -157,6 +157,9 @@ static bool numbers_ok(const struct manifest_file *f)
 	if (f->size > max || f->size_orig > max || f->repo_size > max || f->mode > MODE_MAX)
 		return false;
 	if (f->bundle_offset > max - f->repo_size || (f->bundle == 0 && f->bundle_offset != 0))
+		return false;
+	/* a range of no bytes would be read to the bundle's end */
+	if (f->bundle != 0 && f->size != 0 && f->repo_size == 0)
 		return false;
 	if (f->block_size == 0)
 		return f->block_map_size == 0;

@@ -58,6 +58,7 @@ static void add_file(struct scan *s, const char *name, const struct store_entry 
 	f->group = scan_group(s, e->gid);
 	f->mode = (uint16_t)e->mode;
 	f->mtime = e->mtime;
+	f->ctime = e->ctime;
 	f->size = f->size_orig = f->repo_size = e->size;
 	f->copy_bounded = is_bounded(s, name);
 	f->page_check = s->o->page_check && db_dir && has_pages(name);

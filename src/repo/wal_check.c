@@ -132,24 +132,43 @@ static int prove(void *ctx, const struct wal_seen *seen)
 	return p->expect == NULL ? 0 : wal_check_header(seen, p->what, p->file->name, p->expect);
 }
 
-int wal_fetch(struct arena *a, struct store *repo, const struct wal_file *file,
+int wal_fetch(struct arena *a, const struct wal_place *place, const struct wal_file *file,
 	const struct wal_expect *expect, struct sink *to)
 {
 	struct proof *p = arena_new_object(a, struct proof);
+	const struct pipe_spec spec = {.decrypt = place->pass, .expand = file->codec};
+	struct pipe_result passed;
+	const struct get_opts get = {.spec = &spec, .result = &passed};
 	uint64_t max = expect != NULL && expect->segment_size != 0 ? expect->segment_size
 								   : WAL_SEGMENT_MAX;
 
-	p->what = arena_printf(a, "WAL file '%s'", store_name(a, repo, file->path));
+	p->what = arena_printf(a, "WAL file '%s'", store_name(a, place->repo, file->path));
 	p->file = file;
 	p->expect = expect;
 	to = wal_gate(a, to, prove, p);
 	/* A damaged stream may expand to anything: it must not fill the disk. */
 	to = sink_limit(
 		a, to, max, ERR_FORMAT, arena_printf(a, "%s is longer than a segment", p->what));
-	if (store_get(repo, file->path, NULL, sink_expand(a, file->codec, false, to)) == 0)
+	if (store_get(place->repo, file->path, &get, to) == 0)
 		return 0;
 	/* A decoder knows nothing of names. */
 	return strstr(err_msg(), file->path) != NULL ? -1 : err_wrap("unable to read %s", p->what);
+}
+
+int wal_read_text(const struct wal_place *place, const char *path, bool missing_ok, struct buf *out)
+{
+	SCOPED_ARENA(a);
+	const struct pipe_spec spec = {.decrypt = place->pass};
+	struct pipe_result passed;
+	const struct get_opts get = {.missing_ok = missing_ok, .spec = &spec, .result = &passed};
+	struct sink *to = sink_limit(a, sink_buf(a, out), WAL_PLAIN_MAX, ERR_FILE_READ,
+		arena_printf(a, "unable to read '%s': file is larger than %u bytes",
+			store_name(a, place->repo, path), WAL_PLAIN_MAX));
+
+	int rc = store_get(place->repo, path, &get, to);
+	if (rc < 0 && strstr(err_msg(), path) == NULL) /* a decoder knows nothing of names */
+		return err_wrap("unable to read '%s'", store_name(a, place->repo, path));
+	return rc;
 }
 
 int wal_check_history(const char *what, const char *name, const struct buf *text)

@@ -34,8 +34,12 @@ int wal_check_header(const struct wal_seen *seen, const char *what, const char *
 
 /* Read a stored segment or partial, expanded, into a sink that is finished only if the bytes have
  * the hash in the name and, unless expect is NULL, pass wal_check_header. */
-int wal_fetch(struct arena *a, struct store *repo, const struct wal_file *file,
+int wal_fetch(struct arena *a, const struct wal_place *place, const struct wal_file *file,
 	const struct wal_expect *expect, struct sink *to) must_check;
+
+/* Read a whole .history or .backup file; at most WAL_PLAIN_MAX bytes.  0, STORE_ABSENT (missing_ok), -1. */
+int wal_read_text(const struct wal_place *place, const char *path, bool missing_ok,
+	struct buf *out) must_check;
 
 /* Is this text the history file of that name? */
 int wal_check_history(const char *what, const char *name, const struct buf *text) must_check;

@@ -20,28 +20,20 @@
 #define PARTIAL ".partial"
 #define SUFFIX_XZ ".xz" /* known to the format, never written, and nothing that we can expand */
 
-struct stored {
-	size_t name_len; /* 24, or 32 with .partial */
-	struct sum sum;
-	enum codec codec;
-	bool unreadable; /* .xz */
-};
-
-/* Take "<segment>[.partial]-<sha1>[.suffix]" apart; false for any other name. */
-static bool stored_parse(const char *entry, struct stored *out)
+bool wal_stored_parse(const char *file_name, struct wal_stored *out)
 {
-	size_t len = strlen(entry);
+	size_t len = strlen(file_name);
 
 	memset(out, 0, sizeof(*out));
-	if (len < WAL_NAME + 1 + SHA1_HEX || !str_all(entry, WAL_NAME, HEX_UPPER))
+	if (len < WAL_NAME + 1 + SHA1_HEX || !str_all(file_name, WAL_NAME, HEX_UPPER))
 		return false;
 	out->name_len = WAL_NAME;
-	if (str_starts(entry + WAL_NAME, PARTIAL))
+	if (str_starts(file_name + WAL_NAME, PARTIAL))
 		out->name_len += strlen(PARTIAL);
-	if (len < out->name_len + 1 + SHA1_HEX || entry[out->name_len] != '-' ||
-		!sum_parse(entry + out->name_len + 1, &out->sum))
+	if (len < out->name_len + 1 + SHA1_HEX || file_name[out->name_len] != '-' ||
+		!sum_parse(file_name + out->name_len + 1, &out->sum))
 		return false;
-	const char *suffix = entry + out->name_len + 1 + SHA1_HEX;
+	const char *suffix = file_name + out->name_len + 1 + SHA1_HEX;
 	out->unreadable = strcmp(suffix, SUFFIX_XZ) == 0;
 	if (out->unreadable)
 		return true;
@@ -55,9 +47,9 @@ static bool stored_parse(const char *entry, struct stored *out)
 
 bool wal_is_stored_segment(const char *file_name)
 {
-	struct stored s;
+	struct wal_stored s;
 
-	return stored_parse(file_name, &s) && s.name_len == WAL_NAME && !s.unreadable;
+	return wal_stored_parse(file_name, &s) && s.name_len == WAL_NAME && !s.unreadable;
 }
 
 struct find {
@@ -69,9 +61,9 @@ struct find {
 static int find_entry(void *ctx, const struct store_entry *e)
 {
 	struct find *f = ctx;
-	struct stored s;
+	struct wal_stored s;
 
-	if (!stored_parse(e->name, &s) || s.name_len != strlen(f->name) ||
+	if (!wal_stored_parse(e->name, &s) || s.name_len != strlen(f->name) ||
 		strncmp(e->name, f->name, s.name_len) != 0)
 		return 0;
 	/* something has its name: that is no proof of absence */
@@ -106,16 +98,16 @@ static int find_exact(const struct find *f, struct store *repo)
 	return 0;
 }
 
-int wal_find(struct arena *a, struct store *repo, const char *stanza, const char *archive_id,
-	const char *name, wal_files *out)
+int wal_find(struct arena *a, const struct wal_place *place, const char *name, wal_files *out)
 {
-	struct find f = {a, layout_wal_dir(a, stanza, archive_id, name), name, out};
+	struct find f = {
+		a, layout_wal_dir(a, place->stanza, place->archive_id, name), name, out};
 	enum wal_kind kind = wal_kind(name);
 
 	vec_init(out, a);
 	if (kind != WAL_SEGMENT && kind != WAL_PARTIAL)
-		return find_exact(&f, repo);
-	return store_list(repo, f.dir, find_entry, &f) < 0 ? -1 : 0;
+		return find_exact(&f, place->repo);
+	return store_list(place->repo, f.dir, find_entry, &f) < 0 ? -1 : 0;
 }
 
 /* What an archive id's directory holds, as names: directories of segments, and history files. */
@@ -144,17 +136,17 @@ static int top_list(struct arena *a, struct store *repo, const char *root, struc
 	return store_list(repo, root, top_entry, out) < 0 ? -1 : 0;
 }
 
-static char *archive_dir(struct arena *a, const char *stanza, const char *archive_id)
+static char *archive_dir(struct arena *a, const struct wal_place *place)
 {
-	return path_join(a, layout_archive_root(a, stanza), archive_id);
+	return path_join(a, layout_archive_root(a, place->stanza), place->archive_id);
 }
 
-/* The question of wal_is_hole_in, taken apart. */
+/* The question of wal_is_hole, taken apart. */
 struct hole {
 	struct arena *a;
 	const struct wal_place *places;
 	size_t n, at; /* at: the place being asked */
-	const char *stanza, *segment;
+	const char *segment;
 	uint32_t segment_size;
 	struct wal_pos pos;
 	const char *evidence;
@@ -163,9 +155,9 @@ struct hole {
 static int later_entry(void *ctx, const struct store_entry *e)
 {
 	struct hole *h = ctx;
-	struct stored s;
+	struct wal_stored s;
 
-	if (h->evidence == NULL && e->type != STORE_DIR && stored_parse(e->name, &s) &&
+	if (h->evidence == NULL && e->type != STORE_DIR && wal_stored_parse(e->name, &s) &&
 		strncmp(e->name, h->segment, 8) == 0 && strncmp(e->name, h->segment, WAL_NAME) > 0)
 		h->evidence = arena_strndup(h->a, e->name, s.name_len);
 	return 0;
@@ -195,8 +187,7 @@ static int has_segment(struct hole *h, uint32_t timeline)
 
 	wal_name((struct wal_pos){timeline, h->pos.segment}, h->segment_size, name);
 	for (h->at = 0; h->at < h->n; h->at++) {
-		const struct wal_place *p = &h->places[h->at];
-		if (wal_find(h->a, p->repo, h->stanza, p->archive_id, name, &found) != 0)
+		if (wal_find(h->a, &h->places[h->at], name, &found) != 0)
 			return -1;
 		if (found.n > 0)
 			break;
@@ -273,7 +264,7 @@ static int check_descent(struct hole *h, const char *root, const char *name)
 	if (!str_hex_to_u64(name, 8, &timeline) || timeline < h->pos.timeline)
 		return 0;
 	buf_init(&text, h->a);
-	int rc = store_read(repo, path, WAL_PLAIN_MAX, true, &text);
+	int rc = wal_read_text(&h->places[h->at], path, true, &text);
 	if (rc != 0)
 		return rc == STORE_ABSENT ? 0 : -1;
 	if (timeline_parse(h->a, (uint32_t)timeline, text.data, text.len, &line) != 0)
@@ -287,7 +278,7 @@ static int check_descent(struct hole *h, const char *root, const char *name)
 static int ask_place(struct hole *h)
 {
 	const struct wal_place *p = &h->places[h->at];
-	const char *root = archive_dir(h->a, h->stanza, p->archive_id);
+	const char *root = archive_dir(h->a, p);
 	struct top top;
 
 	if (top_list(h->a, p->repo, root, &top) != 0)
@@ -298,13 +289,12 @@ static int ask_place(struct hole *h)
 	return rc;
 }
 
-int wal_is_hole_in(struct arena *a, const struct wal_place *places, size_t n, const char *stanza,
-	const char *segment, uint32_t segment_size, const char **evidence, size_t *at)
+int wal_is_hole(struct arena *a, const struct wal_place *places, size_t n, const char *segment,
+	uint32_t segment_size, const char **evidence, size_t *at)
 {
 	struct hole h = {.a = a,
 		.places = places,
 		.n = n,
-		.stanza = stanza,
 		.segment = segment,
 		.segment_size = segment_size};
 	int rc = 0;
@@ -322,15 +312,6 @@ int wal_is_hole_in(struct arena *a, const struct wal_place *places, size_t n, co
 	return rc;
 }
 
-int wal_is_hole(struct arena *a, struct store *repo, const char *stanza, const char *archive_id,
-	const char *segment, uint32_t segment_size, const char **evidence)
-{
-	const struct wal_place place = {repo, archive_id};
-	size_t at;
-
-	return wal_is_hole_in(a, &place, 1, stanza, segment, segment_size, evidence, &at);
-}
-
 struct ends {
 	struct arena *a;
 	const char *first, *last;
@@ -339,9 +320,9 @@ struct ends {
 static int ends_entry(void *ctx, const struct store_entry *e)
 {
 	struct ends *x = ctx;
-	struct stored s;
+	struct wal_stored s;
 
-	if (e->type == STORE_DIR || !stored_parse(e->name, &s) || s.name_len != WAL_NAME)
+	if (e->type == STORE_DIR || !wal_stored_parse(e->name, &s) || s.name_len != WAL_NAME)
 		return 0;
 	x->last = arena_strndup(x->a, e->name, WAL_NAME);
 	if (x->first == NULL)
@@ -349,10 +330,10 @@ static int ends_entry(void *ctx, const struct store_entry *e)
 	return 0;
 }
 
-int wal_min_max(struct arena *a, struct store *repo, const char *stanza, const char *archive_id,
-	const char **min, const char **max)
+int wal_min_max(struct arena *a, const struct wal_place *place, const char **min, const char **max)
 {
-	const char *root = archive_dir(a, stanza, archive_id);
+	struct store *repo = place->repo;
+	const char *root = archive_dir(a, place);
 	struct ends low = {a, NULL, NULL}, high = {a, NULL, NULL};
 	struct top top;
 

@@ -24,7 +24,7 @@ enum { LOOK_AGAIN = 2 }; /* beside enum wal_get_answer: a hole, perhaps a push i
 
 struct copy {
 	const struct wal_get_repo *repo;
-	const char *archive_id;
+	const struct wal_place *place;
 	struct wal_file file;
 };
 typedef VEC(struct copy) copies;
@@ -97,9 +97,9 @@ static struct sink *dest_new(struct arena *a, const char *path)
 }
 
 /* A copy's path as users know it: without archive/<stanza>. */
-static const char *short_path(struct arena *a, const struct get *g, const char *path)
+static const char *short_path(struct arena *a, const struct copy *c)
 {
-	const char *root = layout_archive_root(a, g->o->stanza);
+	const char *root = layout_archive_root(a, c->place->stanza), *path = c->file.path;
 
 	return str_starts(path, root) ? path + strlen(root) + 1 : path;
 }
@@ -151,11 +151,11 @@ static int ask_repo(struct arena *a, const struct get *g, const struct wal_get_r
 {
 	wal_files found;
 
-	for (size_t i = 0; i < r->n_ids; i++) {
-		if (wal_find(a, r->store, g->o->stanza, r->archive_ids[i], g->o->name, &found) != 0)
+	for (size_t i = 0; i < r->n; i++) {
+		if (wal_find(a, &r->places[i], g->o->name, &found) != 0)
 			return -1;
 		for (size_t k = 0; k < found.n; k++)
-			vec_push(out, ((struct copy){r, r->archive_ids[i], found.v[k]}));
+			vec_push(out, ((struct copy){r, &r->places[i], found.v[k]}));
 	}
 	return 0;
 }
@@ -179,10 +179,10 @@ static int duplicates(struct arena *a, const struct get *g, const copies *c)
 	for (size_t i = 0; i < c->n; i++) {
 		const struct copy *x = &c->v[i];
 		if (i > 0 && c->v[i - 1].repo == x->repo)
-			buf_addf(&lines, ", %s", short_path(a, g, x->file.path));
+			buf_addf(&lines, ", %s", short_path(a, x));
 		else
 			buf_addf(&lines, "\nrepo%u: %s", x->repo->key,
-				short_path(a, g, x->file.path));
+				short_path(a, x));
 	}
 	(void)err_set(ERR_ARCHIVE_DUPLICATE, "duplicates found for WAL %s %s:%s",
 		g->kind == WAL_SEGMENT ? "segment" : "file", g->o->name, lines.data);
@@ -193,7 +193,7 @@ static int duplicates(struct arena *a, const struct get *g, const copies *c)
 static void skip_copy(struct arena *a, const struct get *g, const struct copy *c, struct buf *lines)
 {
 	const struct err_value *v = err_take(a);
-	const char *path = short_path(a, g, c->file.path);
+	const char *path = short_path(a, c);
 
 	buf_addf(lines, "\nrepo%u: %s [%s] %s", c->repo->key, path, err_class(v->code), v->msg);
 	log_warn("repo%u: %s [%s] %s", c->repo->key, path, err_class(v->code), v->msg);
@@ -206,7 +206,7 @@ static int no_copy(const struct get *g, const struct buf *lines)
 
 static int got(const struct get *g, const struct copy *c)
 {
-	*g->from = arena_printf(g->a, "repo%u: %s", c->repo->key, c->archive_id);
+	*g->from = arena_printf(g->a, "repo%u: %s", c->repo->key, c->place->archive_id);
 	return WAL_GOT;
 }
 
@@ -224,7 +224,7 @@ static int deliver_segment(struct arena *a, const struct get *g, const copies *c
 		struct sink *dest = dest_new(turn, g->o->dest);
 		if (dest == NULL)
 			return -1;
-		if (wal_fetch(turn, x->repo->store, &x->file, &g->o->expect, dest) == 0)
+		if (wal_fetch(turn, x->place, &x->file, &g->o->expect, dest) == 0)
 			return got(g, x);
 		skip_copy(a, g, x, &lines);
 	}
@@ -234,12 +234,12 @@ static int deliver_segment(struct arena *a, const struct get *g, const copies *c
 static int read_plain(struct arena *a, const struct get *g, const struct copy *c, struct buf *out)
 {
 	buf_init(out, a);
-	if (store_read(c->repo->store, c->file.path, WAL_PLAIN_MAX, false, out) != 0)
+	if (wal_read_text(c->place, c->file.path, false, out) != 0)
 		return -1;
 	if (g->kind != WAL_HISTORY)
 		return 0;
 	return wal_check_history(
-		arena_printf(a, "'%s'", store_name(a, c->repo->store, c->file.path)), g->o->name,
+		arena_printf(a, "'%s'", store_name(a, c->place->repo, c->file.path)), g->o->name,
 		out);
 }
 
@@ -276,13 +276,12 @@ static size_t all_places(struct arena *a, const struct get *g, struct wal_place 
 	size_t n = 0, max = 0;
 
 	for (size_t i = 0; i < g->n; i++)
-		max += g->repos[i].n_ids;
+		max += g->repos[i].n;
 	*places = arena_zalloc(a, max * sizeof(**places));
 	*owner = arena_zalloc(a, max * sizeof(**owner));
 	for (size_t i = 0; i < g->n; i++) {
-		for (size_t k = 0; k < g->repos[i].n_ids; k++) {
-			(*places)[n] =
-				(struct wal_place){g->repos[i].store, g->repos[i].archive_ids[k]};
+		for (size_t k = 0; k < g->repos[i].n; k++) {
+			(*places)[n] = g->repos[i].places[k];
 			(*owner)[n++] = &g->repos[i];
 		}
 	}
@@ -299,8 +298,8 @@ static int absent(struct arena *a, const struct get *g, const char **evidence)
 	if (g->kind != WAL_SEGMENT)
 		return WAL_ABSENT;
 	size_t n = all_places(a, g, &places, &owner);
-	int rc = wal_is_hole_in(
-		a, places, n, g->o->stanza, g->o->name, g->o->expect.segment_size, evidence, &at);
+	int rc = wal_is_hole(
+		a, places, n, g->o->name, g->o->expect.segment_size, evidence, &at);
 	if (rc >= 0)
 		return rc == 0 ? WAL_ABSENT : LOOK_AGAIN;
 	if (at >= n)

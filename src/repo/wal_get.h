@@ -8,15 +8,13 @@
 
 struct wal_get_repo {
 	unsigned key;
-	struct store *store;
-	const char **archive_ids; /* that fit the cluster, newest first */
-	size_t n_ids;
+	struct wal_place *places; /* archives that fit the cluster, newest first */
+	size_t n;
 	struct err_value
 		*failed; /* in: already known to be unusable; out: why it could not be asked */
 };
 
 struct wal_get_opts {
-	const char *stanza;
 	const char *name;
 	const char *dest; /* path on this host; written under a temporary name beside it, renamed;
 			     not fsynced, because PostgreSQL syncs what it keeps */

@@ -62,11 +62,12 @@ static int two_files(const struct push *p, const wal_files *found)
  * synced yet when we saw the file. */
 static int sync_duplicate(struct push *p, size_t i)
 {
-	const char *dir = layout_wal_dir(p->a, p->o->stanza, p->repos[i].archive_id, p->o->name);
-	const char *root = layout_archive_root(p->a, p->o->stanza);
+	const struct wal_place *place = &p->repos[i].place;
+	const char *dir = layout_wal_dir(p->a, place->stanza, place->archive_id, p->o->name);
+	const char *root = layout_archive_root(p->a, place->stanza);
 
 	for (; path_is_below(dir, root); dir = path_parent(p->a, dir))
-		if (store_sync_dir(p->repos[i].store, dir) != 0)
+		if (store_sync_dir(place->repo, dir) != 0)
 			return -1;
 	return 0;
 }
@@ -166,9 +167,10 @@ static int first_reading(struct push *p)
 
 static char *stored_path(const struct push *p, size_t i, const char *name)
 {
-	const char *id = p->repos[i].archive_id;
+	const struct wal_place *place = &p->repos[i].place;
+	const char *dir = layout_wal_dir(p->a, place->stanza, place->archive_id, p->o->name);
 
-	return path_join(p->a, layout_wal_dir(p->a, p->o->stanza, id, p->o->name), name);
+	return path_join(p->a, dir, name);
 }
 
 /* The file as this push would store it. */
@@ -185,8 +187,7 @@ static struct wal_file file_of(struct push *p, size_t i)
 
 static int list(struct push *p, size_t i, wal_files *found)
 {
-	return wal_find(
-		p->a, p->repos[i].store, p->o->stanza, p->repos[i].archive_id, p->o->name, found);
+	return wal_find(p->a, &p->repos[i].place, p->o->name, found);
 }
 
 /* Look in every repository before anything is written; -1 only for what must stop all of it. */
@@ -254,7 +255,7 @@ static int read_back(struct push *p, size_t i)
 {
 	SCOPED_ARENA(a);
 
-	return wal_fetch(a, p->repos[i].store, &p->branches[i].file, NULL, sink_null(a));
+	return wal_fetch(a, &p->repos[i].place, &p->branches[i].file, NULL, sink_null(a));
 }
 
 /* Which of the files that are there already need no repair after all? */
@@ -277,6 +278,17 @@ static void prove_present(struct push *p)
 	}
 }
 
+/* The place's own key comes last, so that one compressor serves repositories with different keys. */
+static struct sink *open_stored(struct arena *a, const struct wal_place *place, const char *path,
+	const struct put_opts *put)
+{
+	const struct pipe_spec spec = {.encrypt = place->pass};
+	struct pipe_result *passed = arena_new_object(a, struct pipe_result);
+	struct sink *s = store_put(a, place->repo, path, put);
+
+	return s == NULL ? NULL : pipe_chain(a, &spec, NULL, NULL, s, passed);
+}
+
 /* The repositories that are written with one codec, behind one compressor. */
 struct group {
 	struct sink **puts;
@@ -296,7 +308,7 @@ static void group_open(struct push *p, struct arena *a, enum codec codec, struct
 			.final_path = &b->file.path};
 		if (p->repos[i].failed != NULL || b->need == NEED_NOTHING || b->file.codec != codec)
 			continue;
-		struct sink *s = store_put(a, p->repos[i].store, b->file.path, &put);
+		struct sink *s = open_stored(a, &p->repos[i].place, b->file.path, &put);
 		if (s == NULL) {
 			fail_repo(p, i);
 			continue;
@@ -392,8 +404,8 @@ static int settle_written(struct push *p, size_t i)
 		return 0;
 	if (other == NULL)
 		return err_set(ERR_FILE_MISSING, "WAL file '%s' vanished after it was stored",
-			store_name(p->a, p->repos[i].store, b->file.path));
-	if (ours && b->need == NEED_NEW && store_remove(p->repos[i].store, b->file.path, true) != 0)
+			store_name(p->a, p->repos[i].place.repo, b->file.path));
+	if (ours && b->need == NEED_NEW && store_remove(p->repos[i].place.repo, b->file.path, true) != 0)
 		return err_wrap(
 			"WAL file '%s' was stored as '%s' at the same time, and ours must go",
 			p->o->name, other->name);
@@ -448,7 +460,7 @@ static int compare_plain(struct push *p, size_t i, const char *path, const struc
 	struct buf stored;
 
 	buf_init(&stored, a);
-	int rc = store_read(p->repos[i].store, path, WAL_PLAIN_MAX, true, &stored);
+	int rc = wal_read_text(&p->repos[i].place, path, true, &stored);
 	if (rc != 0)
 		return rc == STORE_ABSENT ? 0 : -1;
 	if (stored.len == text->len && memcmp(stored.data, text->data, text->len) == 0)
@@ -458,9 +470,11 @@ static int compare_plain(struct push *p, size_t i, const char *path, const struc
 
 static int write_plain(struct push *p, size_t i, const char *path, const struct buf *text)
 {
+	SCOPED_ARENA(a);
 	const struct put_opts put = {.atomic = true, .create_new = true};
+	struct sink *to = open_stored(a, &p->repos[i].place, path, &put);
 
-	if (store_write(p->repos[i].store, path, text->data, text->len, &put) == 0)
+	if (to != NULL && sink_write(to, text->data, text->len) == 0 && sink_finish(to) == 0)
 		return 0;
 	if (err_code() != ERR_FILE_EXISTS)
 		return -1;

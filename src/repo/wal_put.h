@@ -8,15 +8,13 @@
 
 struct wal_put_repo {
 	unsigned key; /* repo1 -> 1, for messages */
-	struct store *store;
-	const char *archive_id;	  /* current */
+	struct wal_place place;	  /* its current archive; unset if failed beforehand */
 	struct err_value *failed; /* in: already known to be unusable, is left alone; out: why this
 				   * repository does not have the file; NULL if it has */
 	bool duplicate;		  /* out: it had the same bytes before */
 };
 
 struct wal_put_opts {
-	const char *stanza;
 	const char *source; /* path of the file on this host */
 	const char *name;   /* as PostgreSQL gives it */
 	enum codec codec;

@@ -178,15 +178,15 @@ static int see_dir(void *ctx, const struct store_entry *e)
 	return 0;
 }
 
-static const char *root_of(struct arena *a, const struct wal_place *p, const char *stanza)
+static const char *root_of(struct arena *a, const struct wal_place *p)
 {
-	return path_join(a, layout_archive_root(a, stanza), p->archive_id);
+	return path_join(a, layout_archive_root(a, p->stanza), p->archive_id);
 }
 
-static int list_place(struct arena *a, const struct wal_place *p, const char *stanza,
+static int list_place(struct arena *a, const struct wal_place *p,
 	const struct wal_reach_ask *ask, wal_positions *out)
 {
-	const char *root = root_of(a, p, stanza);
+	const char *root = root_of(a, p);
 	strvec dirs;
 	struct look l = { .a = a, .ask = ask, .out = out, .dirs = &dirs };
 
@@ -201,7 +201,7 @@ static int list_place(struct arena *a, const struct wal_place *p, const char *st
 
 /* Where nothing later proves a hole, something else may: every name that recovery would ask for now must be
  * proven absent, or archive-get stops it.  1 a hole, 0, -1. */
-static int ask_end(struct arena *a, const struct wal_place *places, size_t n, const char *stanza,
+static int ask_end(struct arena *a, const struct wal_place *places, size_t n,
 	const struct wal_reach_ask *ask, struct wal_reach *r, size_t *at)
 {
 	uint64_t segment = r->to.segment + 1;
@@ -212,26 +212,26 @@ static int ask_end(struct arena *a, const struct wal_place *places, size_t n, co
 		if (nth_begin(ask, i - 1) > segment || pos.timeline < r->to.timeline)
 			continue;
 		wal_name(pos, ask->segment_size, name);
-		int rc = wal_is_hole_in(a, places, n, stanza, name, ask->segment_size, &r->evidence, at);
+		int rc = wal_is_hole(a, places, n, name, ask->segment_size, &r->evidence, at);
 		if (rc != 0)
 			return rc;
 	}
 	return 0;
 }
 
-int wal_reach(struct arena *a, const struct wal_place *places, size_t n, const char *stanza,
+int wal_reach(struct arena *a, const struct wal_place *places, size_t n,
 	const struct wal_reach_ask *ask, struct wal_reach *out, size_t *at)
 {
 	wal_positions there;
 
 	vec_init(&there, a);
 	for (*at = 0; *at < n; ++*at)
-		if (list_place(a, &places[*at], stanza, ask, &there) != 0)
+		if (list_place(a, &places[*at], ask, &there) != 0)
 			return -1;
 	wal_reach_judge(a, ask, &there, out);
 	if (is_bounded(ask) || !out->consistent || out->missing > 0)
 		return 0;
-	int rc = ask_end(a, places, n, stanza, ask, out, at);
+	int rc = ask_end(a, places, n, ask, out, at);
 	if (rc <= 0)
 		return rc;
 	add_gap(ask, out->to.segment + 1, out->to.segment + 2, out);
@@ -255,7 +255,7 @@ static int see_history(void *ctx, const struct store_entry *e)
 
 /* As PostgreSQL looks for the latest: each number after the other, wherever its history is, until one is not
  * there.  A round that finds nothing new ends it. */
-static int find_latest(struct arena *a, const struct wal_place *places, size_t n, const char *stanza,
+static int find_latest(struct arena *a, const struct wal_place *places, size_t n,
 	uint32_t *timeline, size_t *at)
 {
 	uint32_t before;
@@ -263,21 +263,21 @@ static int find_latest(struct arena *a, const struct wal_place *places, size_t n
 	do {
 		before = *timeline;
 		for (*at = 0; *at < n; ++*at)
-			if (store_list(places[*at].repo, root_of(a, &places[*at], stanza), see_history,
+			if (store_list(places[*at].repo, root_of(a, &places[*at]), see_history,
 					timeline) < 0)
 				return -1;
 	} while (n > 1 && *timeline != before);
 	return 0;
 }
 
-int wal_reach_line(struct arena *a, const struct wal_place *places, size_t n, const char *stanza,
+int wal_reach_line(struct arena *a, const struct wal_place *places, size_t n,
 	uint32_t timeline, uint32_t target, struct timeline_history *out, size_t *at)
 {
 	struct buf text;
 
 	if (target == 0) {
 		target = timeline;
-		if (find_latest(a, places, n, stanza, &target, at) != 0)
+		if (find_latest(a, places, n, &target, at) != 0)
 			return -1;
 	}
 	*out = (struct timeline_history){ .timeline = target };
@@ -286,8 +286,8 @@ int wal_reach_line(struct arena *a, const struct wal_place *places, size_t n, co
 	buf_init(&text, a);
 	const char *name = arena_printf(a, "%08X.history", target);
 	for (*at = 0; *at < n; ++*at) {
-		const char *path = path_join(a, root_of(a, &places[*at], stanza), name);
-		int rc = store_read(places[*at].repo, path, WAL_PLAIN_MAX, true, &text);
+		const char *path = path_join(a, root_of(a, &places[*at]), name);
+		int rc = wal_read_text(&places[*at], path, true, &text);
 		if (rc == STORE_ABSENT)
 			continue;
 		return rc < 0 ? -1 : timeline_parse(a, target, text.data, text.len, out);

@@ -58,12 +58,12 @@ void wal_reach_judge(struct arena *a, const struct wal_reach_ask *ask, const wal
 /* The line of descent that recovery follows from a timeline to another one; target 0: as PostgreSQL finds the
  * latest, by history files with numbers that follow each other.  ERR_FILE_MISSING if no place has the
  * history.  After -1, *at is the place that could not answer (n: none of them). */
-int wal_reach_line(struct arena *a, const struct wal_place *places, size_t n, const char *stanza,
+int wal_reach_line(struct arena *a, const struct wal_place *places, size_t n,
 	uint32_t timeline, uint32_t target, struct timeline_history *out, size_t *at) must_check;
 
 /* List and judge; at the end of the run the question of archive-get is asked, with its answer.  After -1, *at
  * is the place that could not answer. */
-int wal_reach(struct arena *a, const struct wal_place *places, size_t n, const char *stanza,
+int wal_reach(struct arena *a, const struct wal_place *places, size_t n,
 	const struct wal_reach_ask *ask, struct wal_reach *out, size_t *at) must_check;
 
 #endif

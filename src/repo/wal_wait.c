@@ -10,16 +10,14 @@
 #include "repo/wal_check.h"
 
 /* 1 proven, 0 not there yet (why: what was seen instead, NULL if nothing), -1 unknown. */
-static int look(struct arena *a, struct store *repo, const char *stanza, const char *archive_id,
-	const char *segment, const struct wal_expect *expect, struct wal_file *out,
-	struct err_value **why)
+static int look(struct arena *a, const struct wal_place *place, const char *segment,
+	const struct wal_expect *expect, struct wal_file *out, struct err_value **why)
 {
 	wal_files found;
-
 	int rc;
 
 	*why = NULL;
-	if (wal_find(a, repo, stanza, archive_id, segment, &found) != 0)
+	if (wal_find(a, place, segment, &found) != 0)
 		return -1;
 	if (found.n == 0)
 		return 0;
@@ -28,7 +26,7 @@ static int look(struct arena *a, struct store *repo, const char *stanza, const c
 			"duplicates found in archive for WAL segment %s: %s, %s", segment,
 			found.v[0].name, found.v[1].name);
 	else
-		rc = wal_fetch(a, repo, &found.v[0], expect, sink_null(a));
+		rc = wal_fetch(a, place, &found.v[0], expect, sink_null(a));
 	if (rc == 0) {
 		*out = found.v[0];
 		return 1;
@@ -54,9 +52,8 @@ static int timed_out(const char *segment, int64_t timeout_ms, const struct err_v
 	return err_hint("run the 'start' command if the stanza was previously stopped.");
 }
 
-int wal_wait(struct arena *a, struct store *repo, const char *stanza, const char *archive_id,
-	const char *segment, const struct wal_expect *expect, int64_t timeout_ms,
-	struct wal_file *out)
+int wal_wait(struct arena *a, const struct wal_place *place, const char *segment,
+	const struct wal_expect *expect, int64_t timeout_ms, struct wal_file *out)
 {
 	struct deadline end = deadline_in(timeout_ms);
 	struct backoff pause = {0};
@@ -65,7 +62,7 @@ int wal_wait(struct arena *a, struct store *repo, const char *stanza, const char
 		SCOPED_ARENA(turn);
 		struct err_value *why;
 		struct wal_file found;
-		int rc = look(turn, repo, stanza, archive_id, segment, expect, &found, &why);
+		int rc = look(turn, place, segment, expect, &found, &why);
 		if (rc < 0)
 			return -1;
 		if (rc == 1) {

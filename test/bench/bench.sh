@@ -4,7 +4,7 @@
 #   sh test/bench/bench.sh [PROGRAM]     default: pgstrata found in PATH
 #
 # SCALE (pgbench scale; 100 is about 1.5 GB), RUNS (default 5), WORKERS (default 2), SEGMENTS (default 20), FILES (small files
-# for the second half, default 100000; 0 leaves it out) and FILE_RUNS (default 3) change it.
+# for the second half, in bundles, default 100000; 0 leaves it out) and FILE_RUNS (default 3) change it.
 # Run as the user that may start PostgreSQL, not as root; it works below ${TMPDIR:-/tmp} and removes what it made.
 set -eu
 
@@ -26,12 +26,15 @@ trap 'exit 1' INT TERM
 
 say() { printf '%s\n' "$*" >&2; }
 
-# One configuration per program and repository; the same cluster.
-for who in ours peer; do
-	mkdir -p "$work/$who/repo" "$work/$who/log" "$work/$who/lock"
-	cat >"$work/$who/pgbackrest.conf" <<-END
+# conf WHO NAME REPOSITORY [LINE...]: a configuration of a program; the cluster is the same for all.
+conf() {
+	who=$1 name=$2 repo=$3
+	shift 3
+	mkdir -p "$work/$who/$repo" "$work/$who/log" "$work/$who/lock"
+	cat >"$work/$who/$name.conf" <<-END
 	[global]
-	repo1-path=$work/$who/repo
+	$(printf '%s\n' "$@")
+	repo1-path=$work/$who/$repo
 	repo1-retention-full=9999999
 	log-path=$work/$who/log
 	lock-path=$work/$who/lock
@@ -44,9 +47,16 @@ for who in ours peer; do
 	pg1-path=$work/pg
 	pg1-socket-path=$work
 	END
+}
+for who in ours peer; do
+	conf "$who" pgbackrest repo
+	# encrypted, without WAL: that goes to the other repository only
+	conf "$who" secret secret repo1-cipher-type=aes-256-cbc 'repo1-cipher-pass=a passphrase' archive-check=n
 done
 ours="$program --config=$work/ours/pgbackrest.conf --stanza=b"
 theirs="$peer --config=$work/peer/pgbackrest.conf --stanza=b"
+ours_secret="$program --config=$work/ours/secret.conf --stanza=b"
+theirs_secret="$peer --config=$work/peer/secret.conf --stanza=b"
 
 say "making a cluster with pgbench scale $scale"
 "$bindir/initdb" -D "$work/pg" -A trust -k >/dev/null
@@ -59,8 +69,9 @@ fsync=off
 max_wal_size=8GB
 END
 "$bindir/pg_ctl" -D "$work/pg" -l "$work/server.log" -w start >/dev/null
-$ours stanza-create
-$theirs stanza-create
+for command in "$ours" "$theirs" "$ours_secret" "$theirs_secret"; do
+	$command stanza-create
+done
 "$bindir/pgbench" -h "$work" -i -q -s "$scale" postgres >/dev/null 2>&1
 "$bindir/psql" -h "$work" -qc checkpoint postgres
 
@@ -90,22 +101,48 @@ row() {
 			f, c, f, d, cpu, e / 1024, g / 1024) }'
 }
 
-# back_and_forth SUFFIX: one backup, restore and delta restore by each.
-back_and_forth() {
+# both NAME COMMAND...: one measured run of each program.
+both() {
+	name=$1
+	shift
 	# shellcheck disable=SC2086
 	{
-		run "backup$1" ours $ours --type=full backup
-		run "backup$1" peer $theirs --type=full backup
-		# A virtual machine charges the first use of memory to whoever comes first: one restore that does not count
-		# goes before, and what it freed is there for both.
-		mkdir -m 700 "$work/restored"
+		run "$name" ours $ours "$@"
+		run "$name" peer $theirs "$@"
+	}
+}
+
+# A thousandth of the rows, or of the small files, is changed, all over the cluster.
+change() {
+	if [ -z "$1" ]; then
+		"$bindir/psql" -h "$work" -qc 'UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 1000 = 7' \
+			-c checkpoint postgres
+	else
+		find "$work/pg/extra" -type f -name '*777' -exec sh -c 'for f; do echo more >>"$f"; done' sh '{}' +
+	fi
+}
+
+# back_and_forth SUFFIX [OPTION]: a full backup, an incremental one of what is the same, one after a change, a restore of
+# that chain and a delta restore over it, by each.
+back_and_forth() {
+	suffix=$1
+	shift
+	both "full$suffix" --type=full "$@" backup
+	both "same$suffix" --type=incr "$@" backup
+	change "$suffix"
+	both "incr$suffix" --type=incr "$@" backup
+	# A virtual machine charges the first use of memory to whoever comes first: one restore that does not count
+	# goes before, and what it freed is there for both.
+	mkdir -m 700 "$work/restored"
+	# shellcheck disable=SC2086
+	{
 		$theirs --pg1-path="$work/restored" --type=none restore
 		for who in ours peer; do
 			[ $who = ours ] && command=$ours || command=$theirs
 			rm -rf "$work/restored"
 			mkdir -m 700 "$work/restored"
-			run "restore$1" $who $command --pg1-path="$work/restored" --type=none restore
-			run "delta$1" $who $command --pg1-path="$work/restored" --type=none --delta restore
+			run "restore$suffix" $who $command --pg1-path="$work/restored" --type=none restore
+			run "delta$suffix" $who $command --pg1-path="$work/restored" --type=none --delta restore
 		done
 	}
 	rm -rf "$work/restored"
@@ -115,8 +152,18 @@ i=0
 while [ "$i" -lt "$runs" ]; do
 	say "backup and restore, run $((i + 1)) of $runs"
 	back_and_forth ''
+	# shellcheck disable=SC2086
+	{
+		run full-aes ours $ours_secret --type=full backup
+		run full-aes peer $theirs_secret --type=full backup
+	}
 	i=$((i + 1))
 done
+
+# All backups and WAL are read; then all but the newest chain goes.
+say "verify and expire"
+both verify verify
+both expire --repo1-retention-full=1 expire
 
 # Segments that PostgreSQL really wrote and archived; each is taken out of both archives before it is pushed again.
 say "push and get of $segments segments of 16 MiB"
@@ -150,24 +197,31 @@ if [ "$files" -gt 0 ]; then
 	i=0
 	while [ "$i" -lt "$file_runs" ]; do
 		say "many files, run $((i + 1)) of $file_runs"
-		back_and_forth -files
+		back_and_forth -files --repo1-bundle
+		both info-files info
 		i=$((i + 1))
 	done
 fi
 
 echo "$("$program" version), $("$peer" version), PostgreSQL $("$bindir/postgres" -V | awk '{ print $3 }'), $(nproc) cores," \
-	"cluster $(du -sm "$work/pg/base" | cut -f1) MB, zst 3, $workers workers, medians of $runs runs ($segments segments; -files: $files files more, $file_runs runs)"
+	"cluster $(du -sm "$work/pg/base" | cut -f1) MB, zst 3, $workers workers, medians of $runs runs ($segments segments; -files: $files files more in bundles, $file_runs runs)" \
+	"same: incr of what is the same; incr: after changes to a thousandth; expire: all but one chain"
 echo
 echo "|               | wall, s  | peer     | ratio | CPU, s   | peer     | ratio | MB     | peer   |"
 echo "|---------------|----------|----------|-------|----------|----------|-------|--------|--------|"
-row backup 2
+row full 2
+row same 2
+row incr 2
 row restore 2
 row delta 2
+row full-aes 2
+row verify 2
+row expire 2
 row push 3
 row get 3
 row info 3
 if [ "$files" -gt 0 ]; then
-	row backup-files 2
-	row restore-files 2
-	row delta-files 2
+	for name in full same incr restore delta info; do
+		row $name-files 2
+	done
 fi

@@ -7,21 +7,18 @@ use File::Copy qw(cp);
 use File::Path qw(make_path remove_tree);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use List::Util qw(shuffle);
 use PgStrata;
+use PgStrata::Fault;
 use Test::More;
 
 my $pg = PgStrata::Cluster->new(wal_segsize => 1);
 my $stanza = PgStrata::Stanza->new(cluster => $pg, options => { global => { 'log-level-file' => 'off' } });
 my ($source, $target, $space, $space_target) = map { work_dir() . "/$_" } qw(source target space space-target);
-my ($counted, $saved, $got) = map { work_dir() . "/$_" } qw(counted saved got);
+my ($saved, $got) = map { work_dir() . "/$_" } qw(saved got);
 my $repo = $stanza->path('repo');
 my ($wal, $segment) = map { ($_, m{([^/]+)$}) } (glob $pg->data . '/pg_wal/' . '?' x 24)[0];
-my $seed = $ENV{SEED} // time;
-srand $seed;
 
-$stanza->run('info', { env => { PGSTRATA_FAULT_COUNT => $counted } });
-plan(skip_all => 'cannot here: built without --enable-faults') if !-e $counted;
+faults_for($stanza);
 
 # --- a data directory that is small and has all kinds of things ---
 
@@ -39,84 +36,11 @@ chmod 0750, "$source/empty";
 utime 1_000_000_000, 1_000_000_000, "$source/large";
 $stanza->set(demo => { 'pg1-path' => $source });
 
-# --- running with faults ---
-
 sub copy_all {
 	my ($from, $to) = @_;
 	remove_tree($to);
 	my ($code, $out, $err) = run_command([ 'cp', '-a', $from, $to ]);
 	die "cp: $err" if $code;
-}
-
-# The program, with a fault if there is one; what it said is kept for the explanation of a failure.
-my $said;
-sub run_with {
-	my ($fault, $count, @words) = @_;
-	my ($code, $out, $err) = $stanza->run(@words, { timeout => 60,
-		env => { PGSTRATA_FAULT => $fault, PGSTRATA_FAULT_COUNT => $count ? $counted : undef } });
-	$said = "$out$err";
-	return $code;
-}
-
-# Workers of a killed leader hold the lock until they notice.
-sub run_again {
-	my (@words) = @_;
-	my $code;
-	wait_until(sub { ($code = run_with(undef, 0, @words)) != 50 }, 20);
-	return $code ? ("again: exit $code: $said") : ();
-}
-
-sub count_calls {
-	my ($call, @words) = @_;
-	unlink $counted;
-	my $code = run_with("$call:0:EIO", 1, @words);
-	die "@words without a fault: exit $code\n$said" if $code;
-	chomp(my $count = slurp($counted));
-	return $count;
-}
-
-# What is wrong about the end of a command: a failure has a documented code and tells it; only a kill ends by signal.
-my ($source_of_codes) = slurp("$FindBin::Bin/../../lib/base/err.h") =~ /#define ERR_LIST\(X\)(.*?)\n\n/s;
-my %documented = map { $_ => 1 } $source_of_codes =~ /X\(ERR_\w+, (\d+),/g;
-sub wrong_end {
-	my ($code, $action) = @_;
-	return () if $code == 0 || ($action eq 'kill' && $code == 137);
-	return ("exit $code is not documented: $said") if !$documented{$code};
-	my $shown = sprintf '%03d', $code;
-	return $said =~ /ERROR: \[$shown\]: \S/ ? () : ("exit $code without its message: $said");
-}
-
-# sweep(NAME, WORDS, LIMIT, prepare => CODE, check => CODE): the command with each fault, before it
-# prepare, after it check, which gets the exit code and returns what is wrong.  LIMIT: cases in the default mode.
-my %all = (any => [qw(EIO ENOSPC kill)], map({ $_ => ['EIO'] } qw(close opendir stat lstat fstat)),
-	map({ $_ => [qw(EIO short)] } qw(read pread pwrite)), open => [qw(EACCES EMFILE)]);
-sub sweep {
-	my ($name, $words, $limit, %how) = @_;
-	my (@cases, %wrong, %done, %failed);
-	for my $call (sort keys %all) {
-		$how{prepare}->();
-		my $count = count_calls($call, @$words);
-		push @cases, map { my $n = $_; map { [ $call, $n, $_ ] } @{$all{$call}} } 1 .. $count;
-	}
-	my $count = @cases;
-	@cases = shuffle(@cases);
-	$limit *= 2 if full_run();
-	splice @cases, $limit if !deep_run() && @cases > $limit;
-	for my $case (@cases) {
-		my ($call, $n, $action) = @$case;
-		$how{prepare}->();
-		my $code = run_with("$call:$n:$action", 0, @$words);
-		my @wrong = (wrong_end($code, $action), $how{check}->($code, $action));
-		push @{$wrong{$call}}, map { "PGSTRATA_FAULT=$call:$n:$action: exit $code: $_" } @wrong;
-		$done{$call}++;
-		$failed{$call}++ if $code;
-	}
-	note("$name: " . @cases . " of $count cases");
-	for my $call (sort keys %done) {
-		my @wrong = @{$wrong{$call} // []};
-		ok(!@wrong, "$name: each of its calls '$call' may fail") or diag(join "\n", "SEED=$seed", splice @wrong, 0, 10);
-	}
-	ok($failed{any}, "$name: some did fail");
 }
 
 # --- stanza-create ---
@@ -137,7 +61,7 @@ sweep('stanza-create', \@create, 40,
 		my @wrong = $action eq 'kill' ? () : strays();
 		push @wrong, 'success, but ' . join ' ', @{repo_files()} if $code == 0 && "@{repo_files()}" ne "@$created";
 		push @wrong, run_again(@create);
-		push @wrong, 'no stanza: ' . $said if run_with(undef, 0, 'info') || $said !~ /status: error \(no valid backups\)/;
+		push @wrong, 'no stanza: ' . said() if run_with(undef, 0, 'info') || said() !~ /status: error \(no valid backups\)/;
 		for my $info ('archive/demo/archive.info', 'backup/demo/backup.info') {
 			push @wrong, "$info differs from its copy" if slurp("$repo/$info") ne slurp("$repo/$info.copy");
 		}
@@ -157,7 +81,7 @@ my $content = slurp($wal);
 sub wrong_delivery {
 	unlink $got;
 	my $code = run_with(undef, 0, 'archive-get', $segment, $got);
-	return $code ? ("archive-get: exit $code: $said") : slurp($got) ne $content ? ('archive-get: other bytes') : ();
+	return $code ? ("archive-get: exit $code: " . said()) : slurp($got) ne $content ? ('archive-get: other bytes') : ();
 }
 sub stored { return grep { m{/$segment-[^/]*$} && !/\.tmp$/ } @{repo_files()} }
 
@@ -181,7 +105,7 @@ sweep('archive-get', [ 'archive-get', $segment, $got ], 30,
 	check => sub {
 		my ($code) = @_;
 		my @wrong;
-		push @wrong, "an unknown segment is called absent: $said" if $code == 1;
+		push @wrong, "an unknown segment is called absent: " . said() if $code == 1;
 		push @wrong, 'success, but no file' if $code == 0 && !-e $got;
 		push @wrong, 'other bytes under the final name' if -e $got && slurp($got) ne $content;
 		unlink $got;
@@ -249,7 +173,7 @@ sub wrong_backups {
 	for my $label ($stanza->labels) {
 		no_target();
 		my $code = run_with(undef, 0, @restore, "--set=$label");
-		push @wrong, "$label: restore: exit $code: $said" if $code;
+		push @wrong, "$label: restore: exit $code: " . said() if $code;
 		my %ours = %{tree()};
 		my @different = tree_diff($fresh, \%ours);
 		push @wrong, "$label: @different" if @different;

@@ -1,6 +1,6 @@
 # What the original writes, pgStrata reads and extends: full, differential and incremental backups of every codec, in
-# bundles or not, hard linked or not, and its WAL.  What this release cannot read (blocks, encryption) it refuses by
-# name and leaves alone.
+# bundles or not, hard linked or not, and its WAL.  What nobody reads any more or it has no key for it
+# refuses by name and leaves alone.
 use strict;
 use warnings;
 use FindBin;
@@ -131,17 +131,9 @@ for my $s (@stanzas) {
 same_info($blocks->{ours}, $blocks->{theirs}, 'blocks', @$_) for [], map { ["--set=$_"] } @{ $blocks->{labels} };
 same_info_text($blocks->{ours}, $blocks->{theirs}, 'blocks');
 
-# Ours on top of theirs: options that this release does not know are refused first, not ignored.
+# Ours on top of theirs.
 for my $s (@stanzas) {
-	my @not_yet = grep { /^repo1-(?:bundle|hardlink)$/ } keys %{ $s->{ours}{sections}{global} };
-	if (@not_yet) {
-		$s->{ours}->run_fail('backup', '--type=full', { name => "$s->{name}: $not_yet[0] is refused for a backup",
-			like => qr/'\Q$not_yet[0]\E' is not yet supported/ });
-	}
-	$s->{ours}->run_fail('backup', '--type=incr', (map { "--no-$_" } @not_yet),
-		{ name => "$s->{name}: so is an incremental backup",
-			like => qr/'incr' is not yet supported for 'type' option/ });
-	push @{ $s->{labels} }, backup_by($s->{ours}, '--type=full', map { "--no-$_" } @not_yet);
+	push @{ $s->{labels} }, map { backup_by($s->{ours}, "--type=$_") } qw(incr full);
 	same_info($s->{ours}, $s->{theirs}, "$s->{name}, with ours");
 	same_info_text($s->{ours}, $s->{theirs}, "$s->{name}, with ours");
 	$s->{theirs}->run_ok('verify', '--output=text', '--verbose', '--log-level-console=warn',
@@ -152,20 +144,22 @@ my $rows = $pg->psql($query);
 ok($pg->wait_archived($pg->switch_wal), 'everything is archived');
 $pg->stop;
 
-# --- refusals: what cannot be read yet is neither touched nor lost ---
+# --- refusals: what cannot be read is neither touched nor lost ---
 
 {
 	my $data = work_dir() . '/refused';
 	my ($code) = run_command([ 'cp', '-a', $pg->data, $data ]);
-	my @manifests = glob $blocks->{ours}->path('repo', 'backup', 'demo', '2*', 'backup.manifest');
-	my @is_block = grep { slurp($_) =~ /"bim":/ } @manifests;
 	SKIP: {
-		skip 'cannot here: this pgbackrest stores no blocks', 2 if !@is_block;
+		skip 'cannot here: this pgbackrest stores blocks as everybody reads them', 5 if pgbackrest_since('2.46');
 		my $before = snapshot($data);
-		$blocks->{ours}->run_fail('restore', "--pg1-path=$data", '--delta', '--type=none',
-			{ name => 'blocks: restore is refused',
-				like => qr/stored as blocks, which this release of pgStrata cannot read yet/ });
-		same_tree($before, snapshot($data), 'blocks: and the cluster in its way is as it was');
+		$blocks->{ours}->run_fail('restore', "--pg1-path=$data", '--delta', '--type=none', { code => 67,
+			name => 'blocks of a test release: restore is refused',
+			like => qr/was stored as blocks by a test of pgBackRest 2\.\d+/ });
+		same_tree($before, snapshot($data), 'and the cluster in its way is as it was');
+		$blocks->{ours}->run_fail('backup', '--no-online', '--type=incr', { name => 'nothing is based on them',
+			like => qr/has blocks that a test of pgBackRest 2\.\d+ stored.*\n.*use --type=full/ });
+		$blocks->{ours}->run_fail('verify', { code => 104, name => 'and verify says so',
+			like => qr/backup '$blocks->{labels}[1]' cannot be restored but by pgBackRest 2\.\d+/ });
 	}
 
 	my $plain = PgStrata::Stanza->new(cluster => $pg, id => 'no-pass',
@@ -173,14 +167,10 @@ $pg->stop;
 	my ($segment) = sort keys %{ stored_segments($secret->{ours}) };
 	my $wal = (glob $pg->data . '/pg_wal/' . '?' x 24)[0];
 	my $before = { %{ snapshot($secret->{ours}->path('repo')) }, %{ snapshot($data) } };
-	for my $how ([ $plain, 'without its options', qr/encrypted/ ],
-		[ $secret->{ours}, 'with its options', qr/'repo1-cipher-\w+' is not yet supported/ ]) {
-		my ($stanza, $name, $like) = @$how;
-		$stanza->run_fail(@$_, { name => "encrypted, $name: @$_[0] is refused", like => $like })
-			for [ 'stanza-create', '--no-online' ], [ 'backup', '--no-online', '--type=full' ],
-			[ 'restore', "--pg1-path=$data", '--delta' ], [ 'archive-push', $wal ],
-			[ 'archive-get', $segment, work_dir() . '/got' ];
-	}
+	$plain->run_fail(@$_, { name => "encrypted, without a passphrase: @$_[0] is refused", like => qr/encrypted/ })
+		for [ 'stanza-create', '--no-online' ], [ 'backup', '--no-online', '--type=full' ],
+		[ 'restore', "--pg1-path=$data", '--delta' ], [ 'archive-push', $wal ],
+		[ 'archive-get', $segment, work_dir() . '/got' ];
 	$plain->run_ok('info',
 		{ name => 'encrypted: info says so', like => qr/error \(other\)\n.*\[CryptoError\] .*encrypted/ });
 	is($plain->info->[0]{status}{code}, 99, 'encrypted: status 99');
@@ -200,8 +190,8 @@ sub empty_space {
 	mkdir $space or die "mkdir: $!";
 }
 
-for my $s (@stanzas) {
-	my @labels = @{ $s->{labels} }[full_run() ? (0 .. 2) : (0, 2)];
+for my $s (@stanzas, pgbackrest_since('2.46') ? $blocks : ()) {
+	my @labels = grep { defined } @{ $s->{labels} }[full_run() ? (0 .. 4) : (0, 2, 3)];
 	for my $label (@labels) {
 		my @trees;
 		for my $program ($s->{theirs}, $s->{ours}) {

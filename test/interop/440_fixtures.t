@@ -9,73 +9,34 @@ use Digest::SHA;
 use File::Path qw(remove_tree);
 use JSON::PP ();
 use PgStrata;
+use PgStrata::Fixtures;
 use PgStrata::Interop;
 use Test::More;
 
-my $data = "$FindBin::Bin/../data/interop";
+need_zstd();
+
+my $data = fixture_dir();
 my $pg_path = work_dir() . '/pg';
 
-{
-	my ($code) = run_command([ 'zstd', '--version' ]);
-	plan(skip_all => 'the program zstd is not installed') if $code;
+# In a restored cluster, what is as the backup holds it: the restore makes the checkpoint in pg_control impossible.
+sub control_as_stored {
+	my ($dir) = @_;
+	my $bytes = slurp("$dir/global/pg_control");
+	my ($sum_at) = grep { unpack('V', substr $bytes, $_, 4) == crc32c(substr $bytes, 0, $_) } map { 4 * $_ } 60 .. 80;
+	die "no checksum in $dir/global/pg_control" if !defined $sum_at;
+	my ($high, $low) = slurp("$dir/backup_label") =~ m{^CHECKPOINT LOCATION: (\w+)/(\w+)$}m or die 'no checkpoint';
+	substr($bytes, 32, 8) = pack 'VV', hex $low, hex $high;
+	substr($bytes, $sum_at, 4) = pack 'V', crc32c(substr $bytes, 0, $sum_at);
+	return $bytes;
 }
 
-# A stanza on a copy of a stored repository.  No server of its version is needed: restore makes the cluster.
-sub unpack_fixture {
-	my ($name, $id) = @_;
-	my $stanza = PgStrata::Stanza->new(id => $id // $name, options => { demo => { 'pg1-path' => $pg_path } });
-	$stanza->set(global => { 'log-path' => undef, 'log-level-file' => 'off' });
-	my ($code, $out, $err) = run_command([ 'sh', '-c', 'zstd -dc "$1" | tar -xf - -C "$2" --no-same-owner', 'sh',
-		"$data/$name.tar.zst", $stanza->path ]);
-	die "unpacking $name: $err" if $code;
-	return $stanza;
-}
-
-# Where the lists say @ts, @ext and @etc.
-my %place = map { ("\@$_" => work_dir() . "/$_") } qw(ts ext etc);
-
-# expected(NAME): for each list its label, the options of the restore and the entries: path => [ type, mode, size,
-# SHA-256 or destination ].
-sub expected {
-	my ($name) = @_;
-	my ($label, @lists);
-	for my $line (split /\n/, slurp("$data/$name.expected.txt")) {
-		$label = $1 if $line =~ /^== backup (\S+)/;
-		push @lists, { label => $label, options => [ grep { /^--./ } split / /, $1 ], entry => {} }
-			if $line =~ /^-- restore (.*)/;
-		my ($type, $mode, $size, $sum, $path, $target) = split /\t/, $line;
-		next if !defined $path || $type eq 'stored';
-		$lists[-1]{entry}{$path} = [ $type, $mode, $size, $type eq 'l' ? $target =~ s/^-> //r : $sum ];
+sub crc32c {
+	my $crc = 0xffffffff;
+	for my $byte (unpack 'C*', $_[0]) {
+		$crc ^= $byte;
+		$crc = $crc & 1 ? ($crc >> 1) ^ 0x82f63b78 : $crc >> 1 for 1 .. 8;
 	}
-	return @lists;
-}
-
-sub sum_of { return Digest::SHA->new($_[0])->addfile($_[1], 'b')->hexdigest }
-
-# What stands on disk below DIR, in the form of expected(), with PREFIX before each path.
-sub found {
-	my ($dir, $prefix) = @_;
-	my $tree = snapshot($dir);
-	my %found;
-	for my $path (grep { $_ ne '.' } keys %$tree) {
-		my ($type, $mode, $size) = split / /, $tree->{$path};
-		$found{"$prefix$path"} =
-			$type eq 'f' ? [ 'f', $mode, $size, sum_of(256, "$dir/$path") ]
-			: $type eq 'd' ? [ 'd', $mode, '-', '-' ]
-			: [ 'l', '-', '-', $mode ];
-	}
-	return \%found;
-}
-
-sub differences {
-	my ($expected, $found) = @_;
-	my %all = (%$expected, %$found);
-	my @wrong;
-	for my $path (sort keys %all) {
-		my ($want, $have) = map { $_->{$path} ? join(' ', @{ $_->{$path} }) : 'missing' } $expected, $found;
-		push @wrong, "$path: $want -> $have" if $want ne $have;
-	}
-	return @wrong;
+	return $crc ^ 0xffffffff;
 }
 
 sub info_is_as_stored {
@@ -86,34 +47,59 @@ sub info_is_as_stored {
 	my ($code, $out) = $stanza->run('info', '--output=json', '--log-level-console=off');
 	is_deeply($json->decode($out), $stored, "$name: info --output=json, field by field");
 	is($out, slurp($file) =~ s/\n\z//r, "$name: and byte for byte");
-	return map { $_->{label} } @{ $stored->[0]{backup} };
+	return if !-e "$data/$name.info.txt";
+	local $ENV{TZ} = 'UTC';
+	($code, $out) = $stanza->run('info', '--log-level-console=off');
+	is($out, slurp("$data/$name.info.txt"), "$name: info, byte for byte");
 }
 
-# Restore as each list says, over what was restored before, and compare.
+# Each stored byte is as it was, and so are the blocks that maps name; pages that were damaged in the cluster are told.
+sub verify_finds_nothing {
+	my ($stanza, $name) = @_;
+	my ($code, $out) = $stanza->run('verify', '--output=text');
+	my @finds = grep { !/restores only with --no-checksum-page-error/ } $out =~ /^P00   WARN: (.*)$/mg;
+	is(join("\n", @finds), '', "$name: verify finds nothing");
+	unlike($out, qr/^  (?:archiveId|backup):/m, "$name: in no archive and no backup");
+	my ($set) = ($stanza->labels)[-2];
+	$stanza->run_ok('verify', '--output=text', "--set=$set", { name => "$name: nor in $set", unlike => qr/status:/ });
+}
+
+# Releases before 2.60 leave pg_control as it was and make recovery.signal also for type none.
+sub as_old_releases_do {
+	my ($expected, $found) = @_;
+	$found->{'recovery.signal'} = $expected->{'recovery.signal'} if !exists $found->{'recovery.signal'};
+	$found->{'global/pg_control'}[3] = Digest::SHA::sha256_hex(control_as_stored($pg_path));
+}
+
+# A walk through N places: forward and back, or along each way from one to another, each once.
+sub walk {
+	my ($n) = @_;
+	return (0 .. $n - 1, reverse 0 .. $n - 2) if !full_run();
+	return ((map { my $i = $_; map { ($i, $_) } $i + 1 .. $n - 1 } 0 .. $n - 2), 0);
+}
+
+# Restore as each list says, each over what was restored before, and compare.
 sub restores_are_as_listed {
 	my ($stanza, $name) = @_;
-	my %seen;
+	my $old = $name =~ /-v245-/;
+	my (%seen, $delta);
 	remove_tree($pg_path);
-	for my $dir ($pg_path, @place{qw(@ts @etc)}) {
+	for my $dir ($pg_path, map { fixture_place($_) } qw(@ts @etc)) {
 		mkdir $dir, 0700 or die "mkdir $dir: $!";
 	}
-	for my $list (expected($name)) {
-		my @options = map { s/=\K(\@\w+)/$place{$1}/r } @{ $list->{options} };
-		my $what = "$name: restore $list->{label} @{ $list->{options} }" . (%seen ? ' --delta' : '');
-		$stanza->run_ok('restore', "--set=$list->{label}", @options, %seen ? '--delta' : (), { name => $what });
-		$seen{ $list->{label} }++;
-		my $found = found($pg_path, '');
-		for my $at (grep { exists $list->{entry}{$_} } keys %place) {
-			my $below = found($place{$at}, "$at/");
-			my $mode = sprintf '%04o', 07777 & (stat $place{$at})[2];
-			@$found{ $at, keys %$below } = ([ 'd', $mode, '-', '-' ], values %$below);
-			$_->[3] =~ s/\A\Q$place{$at}\E/$at/ for values %$found;
-		}
-		my @wrong = differences($list->{entry}, $found);
+	my @lists = fixture_lists($name);
+	for my $list (@lists[walk(scalar @lists)]) {
+		my @options = map { s/=\K(\@\w+)/fixture_place($1)/er } @{ $list->{options} };
+		my $what = "$name: restore $list->{label} @{ $list->{options} }" . ($delta ? ' --delta' : '');
+		$stanza->run_ok('restore', "--set=$list->{label}", @options, $delta ? '--delta' : (), { name => $what });
+		$seen{ $list->{label} } = $delta = 1;
+		my $found = found_everywhere($list->{entry}, $pg_path);
+		as_old_releases_do($list->{entry}, $found) if $old;
+		my @wrong = list_differences($list->{entry}, $found);
 		splice @wrong, 10;
 		is(join("\n", @wrong), '', 'as listed, ' . keys(%{ $list->{entry} }) . ' entries');
 	}
-	return sort keys %seen;
+	is_deeply([ sort keys %seen ], [ $stanza->labels ], "$name: that were all listed backups");
 }
 
 # The stored WAL of another server version, given out for a cluster that is only files.
@@ -131,24 +117,47 @@ sub wal_comes_back {
 	is("@wrong", '', "$name: archive-get gives each as it was");
 }
 
-# --- format 5 as written by 2.60 ---
+# --- format 5 as it was written ---
 
-my $links = unpack_fixture('pg18-gz-plain-links');
-my @labels = info_is_as_stored($links, 'pg18-gz-plain-links');
+my %fixture;
+for my $name (map { m{([^/]+)\.tar\.zst$} } sort glob "$data/*.tar.zst") {
+	my $stanza = $fixture{$name} = unpack_fixture($name, $pg_path);
+	info_is_as_stored($stanza, $name);
+	verify_finds_nothing($stanza, $name) if $name !~ /-aes\z/; # of their WAL not all is here
+	restores_are_as_listed($stanza, $name);
+	remove_tree(fixture_place());
+}
+
+# What is said of a file that is stored as blocks: all of it was written, or how much was.
+my $walk = $fixture{'pg18-walk-example'};
+my @walks = $walk->labels;
+remove_tree($pg_path);
+mkdir $pg_path, 0700 or die "mkdir: $!";
+sub walk_line {
+	my ($label, $line, $name, @options) = @_;
+	$walk->run_ok('restore', "--set=$label", '--type=none', @options, { name => "walk.bin: $name",
+		like => qr{ DETAIL: restore file \Q$pg_path\E/walk\.bin$line\.\d\d%\) checksum [0-9a-f]{40}$}m });
+}
+walk_line($walks[1], qr{ \(bi 40\.5KB, \d+}, 'all of it');
+flip_bit("$pg_path/walk.bin", 9000);
+walk_line($walks[1], qr{ \(bi 8KB/40\.5KB, \d+}, 'one block', '--delta');
+walk_line($walks[1], qr{ - exists and matches backup \(40\.5KB, \d+}, 'as it is', '--delta');
+walk_line($walks[2], qr{ \(bi 8KB/40KB, \d+}, 'a shorter one with another block', '--delta');
+walk_line($walks[1], qr{ \(bi 40\.5KB, \d+}, 'anew', '--delta', '--force');
+
+my $links = $fixture{'pg18-gz-plain-links'};
 SKIP: {
 	skip 'cannot here: somebody lets us write to /srv', 2 if -w '/srv' || -e '/srv/fixture';
+	remove_tree($pg_path);
 	$links->run_fail('restore', '--type=none', { name => 'links: a place that cannot be made is named',
 		like => qr{/srv/fixture.*Permission denied} });
 	ok(!-e "$pg_path/global/pg_control", 'links: and nothing is left that could be started');
 }
 
-is_deeply([ restores_are_as_listed($links, 'pg18-gz-plain-links') ], \@labels,
-	'links: each listed backup was restored');
-remove_tree(values %place);
-
-my $bundle = unpack_fixture('pg18-bz2-bundle');
-@labels = info_is_as_stored($bundle, 'pg18-bz2-bundle');
-is_deeply([ restores_are_as_listed($bundle, 'pg18-bz2-bundle') ], \@labels, 'bundle: each listed backup was restored');
+my $bundle = $fixture{'pg18-bz2-bundle'};
+my @labels = $bundle->labels;
+remove_tree($pg_path);
+$bundle->run_ok('restore', '--type=none');
 wal_comes_back($bundle, 'pg18-bz2-bundle');
 
 # --- what is not of format 5 ---

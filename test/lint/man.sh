@@ -75,7 +75,7 @@ bad_form() {
 		rest = $0
 		if ($1 == ".TH")
 			next
-		gsub(/\\(-|&|e|f[BIR]|\((aq|ga|ha|ti|lq|rq))/, "", rest)
+		gsub(/\\(-|&|e|f[BIR]|\((aq|bu|ga|ha|ti|lq|rq))/, "", rest)
 		if (rest ~ /\\/)
 			bad("unknown escape")
 		rest = $0

@@ -89,7 +89,7 @@ my %warning = (
 	segment => sprintf("invalid page checksums found in file $data/$segment at pages %d-%d", $first + 4, $first + 5),
 	stranger => "page misalignment in file $data/$folder/stranger: file size 5 is not divisible by page size 8192",
 );
-sub warnings { return join "\n", sort grep { !/retention|interrupted/ } $_[0] =~ /^P\d+   WARN: (.*)/mg }
+sub warnings { return join "\n", sort grep { !/retention|resumable backup/ } $_[0] =~ /^P\d+   WARN: (.*)/mg }
 sub expected { return join "\n", sort @_, @_ && 'backup command encountered ' . @_ . ' checksum warning(s), check the log file for details' }
 
 my $out = $stanza->run_ok('backup', '--type=full', { name => 'damage does not end a backup' });

@@ -146,6 +146,18 @@ my ($rows, $last) = split /\|/, $restored->psql('SELECT count(*), max(id) FROM n
 my ($all) = split /\|/, $state;
 ok($rows == $last && $rows < $all, "the rows before the hole are there, and no others: $rows of $all");
 
+# A recovery to the end of the backup alone does not mind what is missing behind it, but it needs its own WAL.
+rename "$dir/away", $file or die "rename: $!";
+restore('--archive-mode=off', '--type=immediate', '--target-action=promote');
+my $stop = $get->info->[0]{backup}[-1]{archive}{stop};
+my ($own) = glob "$repo/archive/demo/*/*/$stop-*";
+rename $own, "$dir/away" or die "rename: $!";
+ok(!$restored->start(may_fail => 1), 'type immediate: the server does not start without the WAL of the backup');
+like($restored->log_text, qr/FATAL: +(?:WAL ends before end of online backup|could not locate required checkpoint record)/,
+	'and says so');
+rename "$dir/away", $own or die "rename: $!";
+rename $file, "$dir/away" or die "rename: $!";
+
 # A standby keeps asking, and archive-get does not keep it from streaming by waiting for a hole to be filled.
 $get->set(global => { 'archive-timeout' => '10m' });
 restore('--archive-mode=off', '--type=standby');

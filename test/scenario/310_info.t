@@ -72,12 +72,11 @@ info_is('a new stanza', [ stanza('demo', 2, @none) ], "stanza: demo\n    status:
 sub size {
 	my ($bytes) = @_;
 	for my $unit ([ GB => 1 << 30 ], [ MB => 1 << 20 ], [ KB => 1 << 10 ]) {
-		return int($bytes / $unit->[1]) . ($bytes % $unit->[1] * 10 >= $unit->[1] ? '.' . int($bytes % $unit->[1] * 10 / $unit->[1]) : '') . $unit->[0]
-			if $bytes >= $unit->[1];
+		return sprintf('%.1f', int($bytes * 10 / $unit->[1] + 0.5) / 10) =~ s/\.0$//r . $unit->[0] if $bytes >= $unit->[1];
 	}
 	return $bytes . 'B';
 }
-is(join(' ', map { size($_) } 1023, 1024, 1126, 1127, 16 << 20, (17 << 20) - 1), '1023B 1KB 1KB 1.1KB 16MB 16.9MB', 'sizes as the format says');
+is(join(' ', map { size($_) } 1023, 1024, 1075, 1076, 16 << 20, (17 << 20) - 1), '1023B 1KB 1KB 1.1KB 16MB 17MB', 'sizes as the format says');
 
 my $local = sub { POSIX::strftime('%Y-%m-%d %H:%M:%S', gmtime $_[0]) };
 # The line of backup.info tells what the numbers must be.
@@ -240,6 +239,37 @@ info_is('both have backups', [ stanza('demo', 0, backup => [ $first, $second, $i
 	$head . join('/', wal_range()) . "\n" . text_of($first) . text_of($second, undef, "            error(s) detected during backup\n")
 	. text_of($in_two, undef, "            error(s) detected during backup\n"), $two);
 
+# One backup of the two: where it is not, nothing is wrong, as long as it is somewhere.
+my @where = (db => [ db(1), db(2) ], archive => [ archive(1, wal_range()), archive(2, undef, undef) ]);
+my $set_two = { %$in_two, map { $_ => $shown->{$_} } qw(database-ref error-list link tablespace) };
+info_is('a backup of the second repository', [ stanza('demo', 0, @where, backup => [ $set_two ], repo => [ repo(1, 0), repo(2, 0) ]) ],
+	undef, $two, "--set=$third");
+info_is('it is not of that type', [ stanza('demo', 0, @where, repo => [ repo(1, 0), repo(2, 0) ]) ], $head . join('/', wal_range()) . "\n",
+	$two, "--set=$third", '--type=incr');
+info_is('a backup that no repository has', [ stanza('demo', 6, repo => [ repo(1, 6), repo(2, 6) ]) ],
+	"stanza: demo\n    status: error (requested backup not found)\n    cipher: none\n", $two, '--set=20200101-000000F');
+{
+	my $third_repo = PgStrata::Stanza->new(id => 'three', cluster => $pg, options => { global => { 'repo1-path' => $repo2,
+		'repo2-path' => work_dir() . '/repo3', 'repo2-cipher-type' => 'aes-256-cbc', 'repo2-cipher-pass' => 'secret', 'lock-path' => $one->path('lock') } });
+	$third_repo->run_ok('stanza-create');
+	my $aes = repo(2, 2);
+	my $first_of_it = { %$in_two, database => { id => 1, 'repo-key' => 1 } };
+	$aes->{cipher} = 'aes-256-cbc';
+	my $list = "    cipher: mixed\n        repo1: none\n        repo2: aes-256-cbc\n";
+	info_is('one is encrypted', [ stanza('demo', 4, backup => [ $first_of_it ], cipher => 'mixed', db => [ db(1), db(2) ],
+		archive => [ archive(1, undef, undef), archive(2, undef, undef) ], repo => [ repo(1, 0), $aes ]) ],
+		"${mixed}        repo1: ok\n        repo2: error (no valid backups)\n$list\n    db (current)\n        wal archive min/max ($version): none present\n"
+		. text_of($first_of_it, undef, "            error(s) detected during backup\n"), $third_repo);
+	info_is('the encrypted one alone', [ stanza('demo', 2, cipher => 'aes-256-cbc', db => [ db(2) ], archive => [ archive(2, undef, undef) ], repo => [ $aes ]) ],
+		"stanza: demo\n    status: error (no valid backups)\n    cipher: aes-256-cbc\n\n    db (current)\n        wal archive min/max ($version): none present\n",
+		$third_repo, '--repo=2');
+	info_is('an unknown backup of both', [ stanza('demo', 4, cipher => 'mixed', repo => [ repo(1, 6), $aes ]) ],
+		"${mixed}        repo1: error (requested backup not found)\n        repo2: error (no valid backups)\n$list", $third_repo, '--set=20200101-000000F');
+	$third_repo->set(global => { 'repo2-cipher-pass' => 'wrong' });
+	my (undef, $said) = $third_repo->run('info', '--repo=2');
+	like($said, qr/^            HINT: use option --stanza if encryption settings are different for the stanza than the global settings\.$/m, 'a wrong passphrase');
+}
+
 sub damaged {
 	my ($name, $message, $spoil, $mend) = @_;
 	$spoil->();
@@ -261,6 +291,11 @@ damaged('an unreadable repository', '.*\[13\] Permission denied', sub { chmod 0,
 my @infos = glob "$repo2/backup/demo/backup.info*";
 damaged('damaged info files', 'unable to load info file .*', sub { flip_bit($_, 40) for @infos }, sub { flip_bit($_,
 	40) for @infos });
+my %sound = map { $_ => scalar slurp($_) } @infos;
+spew($_, "[backrest]\nbackrest-format=5\n\n[db:history]\n\xff\x02\xe2\x82\xac\xe2\x82={\"x\":1}\n") for @infos;
+my $garbage = $two->info('--repo=2')->[0]{repo}[0]{status}{message};
+like($garbage, qr/^\[FormatError\] .*\[db:history\] \?\?\x{20ac}\?\?: /s, 'bytes of a damaged file make no damaged JSON');
+spew($_, $sound{$_}) for @infos;
 chmod 0, $one->path('repo');
 my ($code, $raw) = info_of_all($one, '--output=json');
 chmod 0750, $one->path('repo');

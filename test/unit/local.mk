@@ -15,7 +15,9 @@ unit_tests += test/unit/test_version test/unit/test_wal
 # src/store, src/work
 unit_tests += test/driver/test_store test/unit/test_pipe test/unit/test_posix test/unit/test_pool
 # src/repo
-unit_tests += test/unit/test_info test/unit/test_layout test/unit/test_manifest test/unit/test_scan
+unit_tests += test/unit/test_bundle_get
+unit_tests += test/unit/test_info test/unit/test_layout test/unit/test_manifest test/unit/test_plan test/unit/test_resume test/unit/test_scan
+unit_tests += test/unit/test_plan_standby
 unit_tests += test/unit/test_wal_find test/unit/test_wal_get test/unit/test_wal_put
 # src/config, src/cmd
 unit_tests += test/unit/test_conf_file test/unit/test_config_load test/unit/test_config_values
@@ -23,3 +25,6 @@ unit_tests += test/unit/test_help test/unit/test_options test/unit/test_archive_
 unit_tests += test/unit/test_recovery test/unit/test_restore_select
 unit_tests += test/unit/test_wal_reach
 unit_tests += test/unit/test_restore_map
+unit_tests += test/unit/test_block_map test/unit/test_block_get test/unit/test_block_put test/unit/test_block_size
+unit_tests += test/unit/test_retention test/unit/test_retention_model
+unit_tests += test/unit/test_file_check test/unit/test_verify test/unit/test_wal_gaps

@@ -145,8 +145,8 @@ static const struct failure line_failures[] = {
 	{"pgstrata help bogus", NULL, NULL, 48, "invalid command 'bogus'\n"},
 	{"pgstrata help archive-get:async", NULL, NULL, 48,
 		"help is not available for the 'async' role\n"},
-	{"pgstrata expire --stanza=x", NULL, NULL, 48,
-		"command 'expire' is not yet supported by pgStrata\n"},
+	{"pgstrata repo-ls --stanza=x", NULL, NULL, 48,
+		"command 'repo-ls' is not yet supported by pgStrata\n"},
 	{"pgstrata info x", NULL, NULL, 96, "command does not allow parameters\n"},
 	{"pgstrata info --help", NULL, NULL, 31, "option 'help' not valid for command 'info'\n"},
 	{"pgstrata info --pg1-path=/x", NULL, NULL, 31,
@@ -231,19 +231,77 @@ static const struct failure value_failures[] = {
 	{BACKUP "--repo=3", NULL, NULL, 32, "key '3' is not valid for 'repo' option\n"},
 	{BACKUP "--repo=1 --repo2-path=/x", NULL, NULL, 32,
 		"key '1' is not valid for 'repo' option\n"},
-	{BACKUP "--delta", NULL, NULL, 31, "option 'delta' is not yet supported by pgStrata\n"},
-	{BACKUP "--repo2-bundle", NULL, NULL, 31,
-		"option 'repo2-bundle' is not yet supported by pgStrata\n"},
-	{BACKUP "--no-resume", NULL, NULL, 31,
-		"option 'resume' is not yet supported by pgStrata\n"},
+	{BACKUP "--repo1-block", NULL, NULL, 31,
+		"option 'repo1-block' not valid without option 'repo1-bundle'\n"},
+	{BACKUP "--repo1-bundle --repo1-hardlink", NULL, NULL, 31,
+		"option 'repo1-hardlink' not valid without option 'no-repo1-bundle'\n"},
+	{BACKUP "--repo1-bundle-limit=1MiB", NULL, NULL, 31,
+		"option 'repo1-bundle-limit' not valid without option 'repo1-bundle'\n"},
 	{BACKUP, NULL, "[Main]\npg2-host=x\npg2-path=/x\n", 31,
 		"option 'pg2-host' is not yet supported by pgStrata\n"},
 	{"pgstrata archive-push --stanza=x", NULL, "[global]\narchive-async=y\n", 31,
 		"option 'archive-async' is not yet supported by pgStrata\n"},
-	{"pgstrata info",
-		"PGBACKREST_REPO1_CIPHER_TYPE=aes-256-cbc|PGBACKREST_REPO1_CIPHER_PASS=hush", NULL,
-		31, "option 'repo1-cipher-type' is not yet supported by pgStrata\n"},
+	{"pgstrata info", "PGBACKREST_REPO1_CIPHER_TYPE=aes-256-cbc", NULL, 37,
+		"info command requires option: repo1-cipher-pass\n"},
+	{"pgstrata archive-push --stanza=x", NULL, "[global]\nrepo3-path=/r\n"
+		"repo3-cipher-type=aes-256-cbc\nrepo1-cipher-pass=hush\n", 37,
+		"archive-push command requires option: repo3-cipher-pass\n"},
+	{"pgstrata info", NULL, "[global]\nrepo1-cipher-type=aes-128-cbc\n", 32,
+		"'aes-128-cbc' is not allowed for 'repo1-cipher-type' option\n"
+		"HINT: allowed values are 'none', 'aes-256-cbc'"},
+	{"pgstrata info", NULL, "[global]\nrepo1-cipher-type=AES-256-CBC\n", 32,
+		"'AES-256-CBC' is not allowed for 'repo1-cipher-type' option\n"
+		"HINT: allowed values are 'none', 'aes-256-cbc'"},
+	{"pgstrata info", "PGSTRATA_REPO1_CIPHER_PASS=", NULL, 32,
+		"environment variable 'repo1-cipher-pass' must have a value\n"},
+	{"pgstrata expire --stanza=x --repo1-cipher-type=aes-256-cbc", NULL,
+		"[global]\nrepo1-cipher-pass=\n", 32,
+		"section 'global', key 'repo1-cipher-pass' must have a value\n"},
 };
+
+/* Any printable character; only what a file cannot say has to come from the environment. */
+static void test_passphrases(void **state)
+{
+	static const char type[] = "PGSTRATA_REPO1_CIPHER_TYPE=aes-256-cbc|";
+	static const struct {
+		const char *env, *conf, *expected;
+	} cases[] = {
+		{NULL, "[global]\nrepo1-cipher-pass=correct horse  battery\n", "correct horse  battery"},
+		{NULL, "[global]\nrepo1-cipher-pass = \t padded \n", "padded"},
+		{NULL, "[global]\nrepo1-cipher-pass=#a=b#;c\\d\"e'f$g%h`i!\n",
+			"#a=b#;c\\d\"e'f$g%h`i!"},
+		{NULL, "[global]\nrepo1-cipher-pass==\n", "="},
+		{NULL, "[global]\nrepo1-cipher-pass=[global]\n", "[global]"},
+		{NULL, "[global]\nrepo1-cipher-pass=\"quoted\"\n", "\"quoted\""},
+		{NULL, "[global]\nrepo1-cipher-pass=ends with \\\n", "ends with \\"},
+		{NULL, "[global]\nrepo1-cipher-pass=UPPER lower\n", "UPPER lower"},
+		{NULL, "[global]\nrepo1-cipher-pass=\xc3\xa4\xe2\x82\xac \xff\xfe\n",
+			"\xc3\xa4\xe2\x82\xac \xff\xfe"},
+		{NULL, "[global]\nrepo-cipher-pass=old name\n", "old name"},
+		{NULL, "[global]\nrepo1-cipher-pass=global\n[Main]\nrepo1-cipher-pass=stanza\n", "stanza"},
+		{"PGBACKREST_REPO1_CIPHER_PASS= blanks ", NULL, " blanks "},
+		{"PGSTRATA_REPO1_CIPHER_PASS=a:b=c#d", "[global]\nrepo1-cipher-pass=x\n", "a:b=c#d"},
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		SCOPED_ARENA(a);
+		const char *env = arena_printf(a, "%s%s", type, cases[i].env ? cases[i].env : "");
+		struct loaded l = load_ok("pgstrata info --stanza=Main", env, cases[i].conf);
+
+		assert_string_equal(l.cfg->repo.v[0].cipher_type, "aes-256-cbc");
+		assert_string_equal(l.cfg->repo.v[0].cipher_pass, cases[i].expected);
+		assert_string_equal(l.said, "");
+		arena_free(l.arena);
+	}
+	struct loaded l = load_ok("pgstrata info --stanza=Main", NULL,
+		"[global]\nrepo1-path=/r\nrepo1-cipher-pass=x\nrepo3-path=/s\n"
+		"repo3-cipher-type=aes-256-cbc\nrepo3-cipher-pass=y\n");
+	assert_int_equal(l.cfg->repo.n, 2);
+	assert_string_equal(l.cfg->repo.v[0].cipher_type, "none");
+	assert_null(l.cfg->repo.v[0].cipher_pass);
+	assert_string_equal(l.cfg->repo.v[1].cipher_pass, "y");
+	arena_free(l.arena);
+}
 
 static void test_value_failures(void **state)
 {
@@ -389,6 +447,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_precedence),
 		cmocka_unit_test(test_line_failures),
+		cmocka_unit_test(test_passphrases),
 		cmocka_unit_test(test_value_failures),
 		cmocka_unit_test(test_source_failures),
 		cmocka_unit_test(test_warnings),

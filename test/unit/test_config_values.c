@@ -10,6 +10,7 @@
 #include "config_fixture.h"
 #include "config/values.h"
 
+#define CREATE "pgstrata stanza-create --stanza=Main --pg1-path=/pg"
 #define BACKUP "pgstrata backup --stanza=Main --pg1-path=/pg "
 #define RESTORE "pgstrata restore --stanza=Main --pg1-path=/pg "
 
@@ -330,6 +331,12 @@ static void test_check(void **state)
 		{BACKUP, "[global]\nrepo1-path=/r\nrepo3-path=/r/\n",
 			"local repo1 and repo3 paths are both '/r' but must be different", -1},
 		{BACKUP, "[global]\nrepo1-path=/r\nrepo3-path=/r/\nrepo3-type=cifs\n", "", -1},
+		{BACKUP, "[global]\nrepo1-path=/r\nrepo1-cipher-pass=x\n", "", -1},
+		{CREATE, "[global]\nrepo1-path=/r\nrepo1-cipher-pass=x\n",
+			"option 'repo1-cipher-pass' not valid without option 'repo1-cipher-type' = "
+			"'aes-256-cbc'", 0},
+		{CREATE, "[global]\nrepo1-path=/r\nrepo1-cipher-pass=x\nrepo1-cipher-type=none\n", "", 0},
+		{CREATE, "[global]\nrepo1-path=/r\nrepo2-cipher-pass=x\n", "", 0},
 		{BACKUP, "[global]\nretention-full=2\n", "", 2},
 		{BACKUP, "[global]\nretention-full=2\nrepo1-retention-full-type=time\n", "", -1},
 		{BACKUP, "[global]\nretention-diff=3\nretention-archive-type=diff\n", "", 3},

@@ -111,9 +111,9 @@ static void test_command(void **state)
 	assert_non_null(strstr(text, "[current=5, default=1]"));
 	assert_non_null(strstr(text, "[current=repo1:"));
 	/* Neither what is not supported yet nor what is internal. */
-	assert_null(strstr(text, "--repo-bundle"));
+	assert_null(strstr(text, "--repo-s3-bucket"));
 	assert_null(strstr(text, "--exec-id"));
-	assert_null(strstr(text, "--delta"));
+	assert_non_null(strstr(text, "--resume"));
 	assert_null(strstr(help_text(a, "pgstrata help stanza-create", NULL, ""), "--force"));
 }
 
@@ -140,7 +140,8 @@ static void test_option(void **state)
 	assert_non_null(strstr(
 		help_text(a, "pgstrata help backup delta", NULL, NULL), "size and checksum"));
 	assert_non_null(strstr(
-		help_text(a, "pgstrata help backup repo-bundle", NULL, NULL), "not yet supported"));
+		help_text(a, "pgstrata help backup repo-s3-bucket", NULL, NULL),
+		"not yet supported"));
 }
 
 static void test_secrets(void **state)

@@ -18,7 +18,7 @@ static int load_text(struct arena *a, const char *text, struct manifest **out)
 	struct store *s = store_mem(a);
 
 	put_text(s, DIR "backup.manifest", text);
-	return manifest_load(a, s, "demo", DIFF, out);
+	return manifest_load(a, s, "demo", DIFF, NULL, out);
 }
 
 static struct manifest *loaded(struct arena *a, const char *text)
@@ -303,6 +303,7 @@ static void hostile_manifests_are_refused(void **state)
 			"impossible numbers"},
 		{"\"size\":2,", "\"size\":2,\"szo\":9223372036854775808,", "impossible numbers"},
 		{"\"size\":2,", "\"bno\":7,\"size\":2,", "impossible numbers"},
+		{"\"size\":2,", "\"bni\":1,\"repo-size\":0,\"size\":2,", "impossible numbers"},
 		{"\"size\":2,", "\"bni\":1,\"bno\":9223372036854775807,\"size\":2,",
 			"impossible numbers"},
 		{"\"size\":2,", "\"bni\":4294967296,\"size\":2,", "key 'bni'"},
@@ -449,7 +450,7 @@ static void another_directorys_manifest_is_refused(void **state)
 	struct manifest *m;
 
 	put_text(s, "backup/demo/" FULL "/backup.manifest", sample(a, "backup.manifest"));
-	assert_int_equal(manifest_load(a, s, "demo", FULL, &m), -1);
+	assert_int_equal(manifest_load(a, s, "demo", FULL, NULL, &m), -1);
 	assert_string_equal(err_msg(),
 		"requested backup '" FULL "' and manifest label '" DIFF "' do not match");
 	err_clear();
@@ -462,14 +463,14 @@ static void the_copy_stands_in(void **state)
 	const char *text = sample(a, "backup.manifest");
 	struct manifest *m;
 
-	assert_int_equal(manifest_load(a, s, "demo", DIFF, &m), STORE_ABSENT);
+	assert_int_equal(manifest_load(a, s, "demo", DIFF, NULL, &m), STORE_ABSENT);
 	put_text(s, DIR "backup.manifest.copy", text);
-	assert_int_equal(manifest_load(a, s, "demo", DIFF, &m), 0);
+	assert_int_equal(manifest_load(a, s, "demo", DIFF, NULL, &m), 0);
 	assert_string_equal(written(a, m), text);
 	/* cut in the middle of the rows: none of them may be left over */
 	put_text(s, DIR "backup.manifest",
 		replaced(a, text, "[backrest]\nbackrest-checksum", "[x]\ny"));
-	assert_int_equal(manifest_load(a, s, "demo", DIFF, &m), 0);
+	assert_int_equal(manifest_load(a, s, "demo", DIFF, NULL, &m), 0);
 	assert_string_equal(written(a, m), text);
 }
 
@@ -543,6 +544,47 @@ static void a_manifest_out_of_order_is_not_written(void **state)
 	written(a, m);
 }
 
+/* Lessons E1: no row is lost where a buffer ends, however many there are. */
+static void many_rows_round_trip(void **state)
+{
+	static const size_t counts[] = {1, 1000, 30000};
+
+	for (size_t c = 0; c < COUNT(counts); c++) {
+		SCOPED_ARENA(a);
+		struct store *s = store_mem(a);
+		struct manifest *m = loaded(a, sample(a, "backup.manifest")), *back;
+		struct sum stored;
+
+		m->files.n = 0;
+		for (size_t i = 0; i < counts[c]; i++) {
+			struct manifest_file *f = vec_add(&m->files);
+			const char *name = arena_printf(a, "pg_data/base/1/%06zu%.*s", i,
+				(int)(i * 31 % 60),
+				"------------------------------------------------------------");
+
+			*f = (struct manifest_file){.name = name, .user = m->file_user,
+				.group = m->file_group, .mode = 0600, .size = i * i + 1,
+				.size_orig = i * i + 1, .repo_size = i + 1, .bundle = (uint32_t)(i / 100 + 1),
+				.bundle_offset = i * 7919, .mtime = (int64_t)i - 9, .has_sum = true,
+				.has_repo_sum = true};
+			sha1_of(name, strlen(name), &f->sum);
+			sha1_of(&i, sizeof(i), &f->repo_sum);
+		}
+		assert_int_equal(manifest_save_copy(s, "demo", NULL, m, &stored), 0);
+		assert_int_equal(manifest_load(a, s, "demo", DIFF, NULL, &back), 0);
+		assert_int_equal(back->files.n, counts[c]);
+		for (size_t i = 0; i < counts[c]; i++) {
+			const struct manifest_file *x = &m->files.v[i], *y = &back->files.v[i];
+
+			if (strcmp(x->name, y->name) != 0 || x->size != y->size ||
+				x->repo_size != y->repo_size || x->bundle != y->bundle ||
+				x->bundle_offset != y->bundle_offset || x->mtime != y->mtime ||
+				!sum_equal(&x->sum, &y->sum) || !sum_equal(&x->repo_sum, &y->repo_sum))
+				fail_msg("row %zu of %zu differs", i, counts[c]);
+		}
+	}
+}
+
 static void publishing_makes_three_files(void **state)
 {
 	SCOPED_ARENA(a);
@@ -554,7 +596,7 @@ static void publishing_makes_three_files(void **state)
 	const struct pipe_spec expand = {.expand = CODEC_GZ};
 	const struct get_opts get = {.spec = &expand, .result = &result};
 
-	assert_int_equal(manifest_publish(s, "demo", m), 0);
+	assert_int_equal(manifest_publish(s, "demo", NULL, m), 0);
 	assert_string_equal(get_text(a, s, DIR "backup.manifest"), text);
 	assert_string_equal(get_text(a, s, DIR "backup.manifest.copy"), text);
 	buf_init(&history, a);
@@ -562,6 +604,86 @@ static void publishing_makes_three_files(void **state)
 				 sink_buf(a, &history)),
 		0);
 	assert_string_equal(history.data, text);
+}
+
+static char *expanded(struct arena *a, struct store *s, const char *path, struct pipe_spec spec)
+{
+	struct buf b;
+	struct pipe_result result;
+	const struct get_opts get = {.spec = &spec, .result = &result};
+
+	buf_init(&b, a);
+	if (store_get(s, path, &get, sink_buf(a, &b)) != 0)
+		fail_msg("%s", err_msg());
+	return b.data;
+}
+
+/* Three encrypted files, main file and copy the same; gz comes before the cipher. */
+static void publishing_encrypts(void **state)
+{
+	SCOPED_ARENA(a);
+	struct store *s = store_mem(a);
+	struct manifest *m = loaded(a, sample(a, "backup.manifest")), *again;
+	const struct pipe_spec open = {.decrypt = "mpass"};
+	struct buf main, copy;
+
+	m->cipher_pass = "set pass";
+	assert_int_equal(manifest_publish(s, "demo", "mpass", m), 0);
+	buf_init(&main, a);
+	buf_init(&copy, a);
+	assert_int_equal(store_read(s, DIR "backup.manifest", 1 << 20, false, &main), 0);
+	assert_int_equal(store_read(s, DIR "backup.manifest.copy", 1 << 20, false, &copy), 0);
+	assert_int_equal(main.len, copy.len);
+	assert_memory_equal(main.data, copy.data, main.len);
+	assert_memory_equal(main.data, "Salted__", 8);
+	const char *text = expanded(a, s, DIR "backup.manifest", open);
+	assert_string_equal(text, signed_text(a,
+		replaced(a, sample(a, "backup.manifest"), "\n[metadata]\n",
+			"\n[cipher]\ncipher-pass=\"set pass\"\n\n[metadata]\n")));
+	assert_string_equal(expanded(a, s, "backup/demo/backup.history/2026/" DIFF ".manifest.gz",
+				    (struct pipe_spec){.decrypt = "mpass", .expand = CODEC_GZ}), text);
+
+	assert_int_equal(manifest_load(a, s, "demo", DIFF, "mpass", &again), 0);
+	assert_string_equal(again->cipher_pass, "set pass");
+	assert_string_equal(written(a, again), text);
+	assert_int_equal(manifest_load(a, s, "demo", DIFF, "set pass", &again), -1);
+	assert_int_equal(err_code(), ERR_CRYPTO);
+	err_clear();
+	assert_int_equal(manifest_load(a, s, "demo", DIFF, NULL, &again), -1);
+	assert_int_equal(err_code(), ERR_CRYPTO);
+	err_clear();
+}
+
+static void keys_go_together(void **state)
+{
+	static const char *const keys[][2] = {{"mpass", NULL}, {NULL, "set pass"}};
+
+	for (size_t i = 0; i < COUNT(keys); i++) {
+		SCOPED_ARENA(a);
+		struct store *s = store_mem(a);
+		struct manifest *m = loaded(a, sample(a, "backup.manifest"));
+		struct store_entry e;
+
+		m->cipher_pass = keys[i][1];
+		assert_int_equal(manifest_publish(s, "demo", keys[i][0], m), -1);
+		assert_int_equal(err_code(), ERR_ASSERT);
+		err_clear();
+		assert_int_equal(store_stat(a, s, DIR "backup.manifest.copy", &e), STORE_ABSENT);
+	}
+}
+
+/* The main file is made of what is read back from the copy. */
+static void a_copy_that_cannot_be_read_back_is_not_published(void **state)
+{
+	SCOPED_ARENA(a);
+	struct store_fault fault = {.verb = "read", .nth = 1};
+	struct store *mem = store_mem(a), *s = store_faulty(a, mem, &fault);
+	struct manifest *m = loaded(a, sample(a, "backup.manifest"));
+	struct store_entry e;
+
+	assert_int_equal(manifest_publish(s, "demo", NULL, m), -1);
+	err_clear();
+	assert_int_equal(store_stat(a, mem, DIR "backup.manifest", &e), STORE_ABSENT);
 }
 
 /* The copy first, the main file, which makes the backup exist, only behind it. */
@@ -577,7 +699,7 @@ static void a_failed_publication_leaves_no_backup(void **state)
 			struct manifest *m = loaded(a, sample(a, "backup.manifest"));
 			struct store_entry e;
 
-			assert_int_equal(manifest_publish(s, "demo", m), -1);
+			assert_int_equal(manifest_publish(s, "demo", NULL, m), -1);
 			err_clear();
 			assert_int_equal(
 				store_stat(a, mem, DIR "backup.manifest.copy", &e) == 0, nth > 1);
@@ -625,7 +747,7 @@ static void what_is_not_complete_is_not_published(void **state)
 		default:
 			m->files.n = 0;
 		}
-		assert_int_equal(manifest_publish(s, "demo", m), -1);
+		assert_int_equal(manifest_publish(s, "demo", NULL, m), -1);
 		assert_int_equal(err_code(), ERR_FORMAT);
 		err_clear();
 		assert_int_equal(store_stat(a, s, "backup", &e), STORE_ABSENT);
@@ -640,12 +762,12 @@ static void the_summary_is_the_line_of_backup_info(void **state)
 	struct backup_line line;
 
 	put_text(s, "backup/demo/backup.info", sample(a, "backup.info"));
-	assert_int_equal(backup_info_load(a, s, "demo", &info), 0);
-	assert_int_equal(backup_info_save(s, "demo", &info), 0);
+	assert_int_equal(backup_info_load(a, s, "demo", NULL, &info), 0);
+	assert_int_equal(backup_info_save(s, "demo", NULL, &info), 0);
 	const char *before = get_text(a, s, "backup/demo/backup.info");
 	manifest_summary(a, loaded(a, sample(a, "backup.manifest")), &line);
 	backup_info_add(&info, &line);
-	assert_int_equal(backup_info_save(s, "demo", &info), 0);
+	assert_int_equal(backup_info_save(s, "demo", NULL, &info), 0);
 	assert_string_equal(get_text(a, s, "backup/demo/backup.info"), before);
 }
 
@@ -709,7 +831,11 @@ int main(void)
 		cmocka_unit_test(every_truncation_fails),
 		cmocka_unit_test(survives_changed_bytes),
 		cmocka_unit_test(a_manifest_out_of_order_is_not_written),
+		cmocka_unit_test(many_rows_round_trip),
 		cmocka_unit_test(publishing_makes_three_files),
+		cmocka_unit_test(publishing_encrypts),
+		cmocka_unit_test(keys_go_together),
+		cmocka_unit_test(a_copy_that_cannot_be_read_back_is_not_published),
 		cmocka_unit_test(a_failed_publication_leaves_no_backup),
 		cmocka_unit_test(what_is_not_complete_is_not_published),
 		cmocka_unit_test(the_summary_is_the_line_of_backup_info),

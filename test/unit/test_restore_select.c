@@ -79,7 +79,7 @@ static void make_repo(struct fixture *f, unsigned key)
 		struct backup_line l = line_of(f->a, &backups[i]);
 		backup_info_add(&info, &l);
 	}
-	if (backup_info_save(s, "main", &info) != 0)
+	if (backup_info_save(s, "main", NULL, &info) != 0)
 		fail_msg("%s", err_msg());
 }
 
@@ -315,7 +315,7 @@ static void knows_old_clusters_and_offline_backups(void **state)
 		vec_push(&info.history, ((struct backup_db){ 1, 7001, "14", 1300, 202107181 }));
 		vec_push(&info.history, ((struct backup_db){ 2, 7002, "15", 1300, 202209061 }));
 		backup_info_add(&info, &l);
-		assert_int_equal(backup_info_save(store_posix(f->a, repo_path(f, all[i]->repo)), "main", &info), 0);
+		assert_int_equal(backup_info_save(store_posix(f->a, repo_path(f, all[i]->repo)), "main", NULL, &info), 0);
 	}
 	check_all(f, cases, COUNT(cases));
 }

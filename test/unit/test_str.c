@@ -161,10 +161,11 @@ static void prints_sizes(void **state)
 	static const struct {
 		uint64_t bytes;
 		const char *text;
-	} cases[] = {{0, "0B"}, {1023, "1023B"}, {1024, "1KB"}, {1126, "1KB"}, {1127, "1.1KB"},
-		{835584, "816KB"}, {1048575, "1023.9KB"}, {1048576, "1MB"}, {16777216, "16MB"},
-		{23697817, "22.5MB"}, {23697818, "22.6MB"}, {1073741823, "1023.9MB"},
-		{1073741824, "1GB"}, {1099511627776, "1024GB"}, {UINT64_MAX, "17179869183.9GB"}};
+	} cases[] = {{0, "0B"}, {1023, "1023B"}, {1024, "1KB"}, {1075, "1KB"}, {1076, "1.1KB"},
+		{835584, "816KB"}, {1048575, "1024KB"}, {1048576, "1MB"}, {16777216, "16MB"},
+		/* as pgBackRest 2.60.0 prints them */
+		{16650702, "15.9MB"}, {16808161, "16MB"}, {8341824, "8MB"}, {367718, "359.1KB"}, {49408, "48.3KB"},
+		{1073741824, "1GB"}, {1099511627776, "1024GB"}, {UINT64_MAX, "17179869184GB"}};
 	SCOPED_ARENA(a);
 
 	for (size_t i = 0; i < COUNT(cases); i++)
@@ -203,6 +204,22 @@ static void hex_both_ways(void **state)
 	assert_false(hex_decode("", back, 1));
 }
 
+/* RFC 4648, section 10, and the two digits that no other base64 has. */
+static void base64_text(void **state)
+{
+	static const struct {
+		const char *bytes, *text;
+	} table[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="},
+		{"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xef\xbe", "/+++"}};
+	char text[BASE64_SIZE(6)];
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		base64_encode(table[i].bytes, strlen(table[i].bytes), text);
+		assert_string_equal(text, table[i].text);
+	}
+	assert_int_equal(BASE64_SIZE(48), 65);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,6 +234,7 @@ int main(void)
 		cmocka_unit_test(prints_sizes),
 		cmocka_unit_test(compares_by_unsigned_bytes),
 		cmocka_unit_test(hex_both_ways),
+		cmocka_unit_test(base64_text),
 	};
 
 	return cmocka_run_group_tests_name("str", tests, NULL, NULL);

@@ -6,6 +6,14 @@
 #define SHA_A "-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define SHA_B "-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
+static int is_hole(struct arena *a, struct store *s, const char *segment, uint32_t segment_size,
+	const char **evidence)
+{
+	size_t at;
+
+	return wal_is_hole(a, &PLACE(s), 1, segment, segment_size, evidence, &at);
+}
+
 static void names(void **state)
 {
 	static const struct {
@@ -35,14 +43,14 @@ static void names(void **state)
 		struct store *s = store_mem(a);
 		wal_files found;
 		must_write(s, path_join(a, DIR1, cases[i].entry), "x", 1);
-		assert_int_equal(wal_find(a, s, STANZA, ID, NAME5, &found), 0);
+		assert_int_equal(wal_find(a, &PLACE(s), NAME5, &found), 0);
 		assert_int_equal(found.n, cases[i].as_segment);
 		if (found.n == 1)
 			assert_int_equal(found.v[0].codec, cases[i].codec);
-		assert_int_equal(wal_find(a, s, STANZA, ID, NAME5 ".partial", &found), 0);
+		assert_int_equal(wal_find(a, &PLACE(s), NAME5 ".partial", &found), 0);
 		assert_int_equal(found.n, cases[i].as_partial);
 		/* another history id of the stanza is another archive */
-		assert_int_equal(wal_find(a, s, STANZA, "15-2", NAME5, &found), 0);
+		assert_int_equal(wal_find(a, &(struct wal_place){s, STANZA, "15-2", NULL}, NAME5, &found), 0);
 		assert_int_equal(found.n, 0);
 	}
 }
@@ -55,12 +63,12 @@ static void exact_names(void **state)
 
 	must_write(s, "archive/demo/15-1/00000002.history", "x", 1);
 	must_write(s, DIR1 NAME5 ".00000028.backup", "x", 1);
-	assert_int_equal(wal_find(a, s, STANZA, ID, "00000002.history", &found), 0);
+	assert_int_equal(wal_find(a, &PLACE(s), "00000002.history", &found), 0);
 	assert_int_equal(found.n, 1);
 	assert_true(found.v[0].plain_name);
-	assert_int_equal(wal_find(a, s, STANZA, ID, NAME5 ".00000028.backup", &found), 0);
+	assert_int_equal(wal_find(a, &PLACE(s), NAME5 ".00000028.backup", &found), 0);
 	assert_int_equal(found.n, 1);
-	assert_int_equal(wal_find(a, s, STANZA, ID, "00000003.history", &found), 0);
+	assert_int_equal(wal_find(a, &PLACE(s), "00000003.history", &found), 0);
 	assert_int_equal(found.n, 0);
 }
 
@@ -72,20 +80,20 @@ static void unknown_is_not_absent(void **state)
 	const char *evidence, *min, *max;
 	wal_files found;
 
-	must_fail(wal_find(a, store_faulty(a, s, &f), STANZA, ID, NAME5, &found), ERR_FILE_READ,
+	must_fail(wal_find(a, &PLACE(store_faulty(a, s, &f)), NAME5, &found), ERR_FILE_READ,
 		"injected");
-	must_fail(wal_find(a, store_faulty(a, s, &g), STANZA, ID, "00000002.history", &found),
+	must_fail(wal_find(a, &PLACE(store_faulty(a, s, &g)), "00000002.history", &found),
 		ERR_FILE_READ, "injected");
-	must_fail(wal_is_hole(a, store_faulty(a, s, &f), STANZA, ID, NAME5, SEG, &evidence),
+	must_fail(is_hole(a, store_faulty(a, s, &f), NAME5, SEG, &evidence),
 		ERR_FILE_READ, "injected");
-	must_fail(wal_min_max(a, store_faulty(a, s, &f), STANZA, ID, &min, &max), ERR_FILE_READ,
+	must_fail(wal_min_max(a, &PLACE(store_faulty(a, s, &f)), &min, &max), ERR_FILE_READ,
 		"injected");
 	/* what we cannot expand is not absent */
 	must_write(s, DIR1 NAME5 SHA_A ".xz", "x", 1);
-	must_fail(wal_find(a, s, STANZA, ID, NAME5, &found), ERR_FEATURE, "xz");
+	must_fail(wal_find(a, &PLACE(s), NAME5, &found), ERR_FEATURE, "xz");
 	/* nor is what cannot be a segment, but has its name */
 	must_write(s, DIR1 "000000010000000000000007" SHA_A "/x", "x", 1);
-	must_fail(wal_find(a, s, STANZA, ID, "000000010000000000000007", &found), ERR_FORMAT,
+	must_fail(wal_find(a, &PLACE(s), "000000010000000000000007", &found), ERR_FORMAT,
 		"directory");
 }
 
@@ -108,7 +116,7 @@ static void try_holes(const char *segment, const struct hole_case *cases, size_t
 		if (cases[i].history[0] != NULL)
 			must_write(s, path_join(a, "archive/demo/15-1", cases[i].history[0]),
 				cases[i].history[1], strlen(cases[i].history[1]));
-		int rc = wal_is_hole(a, s, STANZA, ID, segment, SEG, &evidence);
+		int rc = is_hole(a, s, segment, SEG, &evidence);
 		if (rc != cases[i].hole)
 			fail_msg("%s: %d %s", cases[i].what, rc, err_msg());
 		if (cases[i].evidence == NULL)
@@ -215,12 +223,12 @@ static void damaged_history_is_unknown(void **state)
 	const char *evidence;
 
 	must_write(s, "archive/demo/15-1/00000002.history", "rubbish\n", 8);
-	must_fail(wal_is_hole(a, s, STANZA, ID, NAME5, SEG, &evidence), ERR_FORMAT,
+	must_fail(is_hole(a, s, NAME5, SEG, &evidence), ERR_FORMAT,
 		"00000002.history");
 	/* an older timeline's file has no say */
 	assert_int_equal(
-		wal_is_hole(a, s, STANZA, ID, "000000030000000000000005", SEG, &evidence), 0);
-	must_fail(wal_is_hole(a, s, STANZA, ID, "0000000100000000FFFFFFFF", SEG, &evidence),
+		is_hole(a, s, "000000030000000000000005", SEG, &evidence), 0);
+	must_fail(is_hole(a, s, "0000000100000000FFFFFFFF", SEG, &evidence),
 		ERR_FORMAT, "FFFFFFFF");
 }
 
@@ -237,8 +245,7 @@ static void end_is_cheap(void **state)
 			arena_printf(a, "archive/demo/15-1/00000001%08X/00000001%08X00000000" SHA_A,
 				i, i),
 			"x", 1);
-	assert_int_equal(wal_is_hole(a, store_faulty(a, s, &f), STANZA, ID,
-				 "000000010000000400000001", SEG, &evidence),
+	assert_int_equal(is_hole(a, store_faulty(a, s, &f), "000000010000000400000001", SEG, &evidence),
 		0);
 	assert_int_equal(f.calls, 2);
 }
@@ -247,14 +254,14 @@ static void another_archive_fills_the_hole(void **state)
 {
 	SCOPED_ARENA(a);
 	struct store *s = store_mem(a), *t = store_mem(a);
-	const struct wal_place places[] = {{s, ID}, {t, ID}};
+	const struct wal_place places[] = {PLACE(s), PLACE(t)};
 	const char *evidence;
 	size_t at;
 
 	must_write(s, "archive/demo/15-1/00000002.history", "1\t0/500100\tx\n", 13);
-	assert_int_equal(wal_is_hole_in(a, places, 2, STANZA, NAME5, SEG, &evidence, &at), 1);
+	assert_int_equal(wal_is_hole(a, places, 2, NAME5, SEG, &evidence, &at), 1);
 	must_write(t, "archive/demo/15-1/0000000200000000/000000020000000000000005" SHA_A, "x", 1);
-	assert_int_equal(wal_is_hole_in(a, places, 2, STANZA, NAME5, SEG, &evidence, &at), 0);
+	assert_int_equal(wal_is_hole(a, places, 2, NAME5, SEG, &evidence, &at), 0);
 }
 
 static void ends(void **state)
@@ -263,7 +270,7 @@ static void ends(void **state)
 	struct store *s = store_mem(a);
 	const char *min, *max;
 
-	assert_int_equal(wal_min_max(a, s, STANZA, ID, &min, &max), 0);
+	assert_int_equal(wal_min_max(a, &PLACE(s), &min, &max), 0);
 	assert_null(min);
 	assert_null(max);
 	must_write(s, "archive/demo/15-1/0000000100000000/000000010000000000000003.00000028.backup",
@@ -276,7 +283,7 @@ static void ends(void **state)
 		"x", 1);
 	must_write(s, "archive/demo/15-1/0000000200000002/000000020000000200000005.partial" SHA_A,
 		"x", 1);
-	assert_int_equal(wal_min_max(a, s, STANZA, ID, &min, &max), 0);
+	assert_int_equal(wal_min_max(a, &PLACE(s), &min, &max), 0);
 	assert_string_equal(min, "000000010000000100000004");
 	assert_string_equal(max, "000000020000000100000005");
 }
@@ -291,18 +298,18 @@ static void waiting(void **state)
 	uint8_t *seg = make_segment(a, 1, 5, 1);
 	struct wal_file found;
 
-	must_fail(wal_wait(a, s, STANZA, ID, NAME5, &expect, 0, &found), ERR_ARCHIVE_TIMEOUT,
+	must_fail(wal_wait(a, &PLACE(s), NAME5, &expect, 0, &found), ERR_ARCHIVE_TIMEOUT,
 		"WAL segment " NAME5 " was not archived before the 0ms timeout");
 	assert_int_equal(push_one(a, &p, NAME5, seg, SEG, s), 0);
-	assert_int_equal(wal_wait(a, s, STANZA, ID, NAME5, &expect, 0, &found), 0);
+	assert_int_equal(wal_wait(a, &PLACE(s), NAME5, &expect, 0, &found), 0);
 	assert_string_equal(found.path, stored_file(a, s, NAME5).path);
 	/* a name is no proof */
 	must_write(s, found.path, "x", 1);
-	must_fail(wal_wait(a, s, STANZA, ID, NAME5, &expect, 30, &found), ERR_ARCHIVE_TIMEOUT,
+	must_fail(wal_wait(a, &PLACE(s), NAME5, &expect, 30, &found), ERR_ARCHIVE_TIMEOUT,
 		"30ms timeout\n[");
 	/* nor are two files one */
 	must_write(s, DIR1 NAME5 SHA_B, "x", 1);
-	must_fail(wal_wait(a, s, STANZA, ID, NAME5, &expect, 30, &found), ERR_ARCHIVE_TIMEOUT,
+	must_fail(wal_wait(a, &PLACE(s), NAME5, &expect, 30, &found), ERR_ARCHIVE_TIMEOUT,
 		"duplicates");
 	host_remove(dir);
 }
@@ -329,7 +336,7 @@ static void waiting_is_rewarded(void **state)
 	late_arena = a;
 	late_dir = host_dir(a);
 	meddle_with(s, 3, arrive);
-	assert_int_equal(wal_wait(a, s, STANZA, ID, NAME5, &expect, 20000, &found), 0);
+	assert_int_equal(wal_wait(a, &PLACE(s), NAME5, &expect, 20000, &found), 0);
 	assert_int_equal(found.codec, CODEC_GZ);
 	host_remove(late_dir);
 }

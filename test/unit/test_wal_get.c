@@ -52,10 +52,12 @@ static void delivered(struct arena *a, const void *data, size_t len)
 	assert_int_equal(host_count(a, dest_dir), 1);
 }
 
-static struct wal_get_repo repo_of(unsigned key, struct store *s)
+static struct wal_get_repo repo_of(struct arena *a, unsigned key, struct store *s)
 {
+	struct wal_place place = PLACE(s);
+
 	return (struct wal_get_repo){
-		.key = key, .store = s, .archive_ids = fixture_ids, .n_ids = 1};
+		.key = key, .places = arena_memdup(a, &place, sizeof(place)), .n = 1};
 }
 
 static void sound(void **state)
@@ -145,7 +147,7 @@ static void damages(void **state)
 		const enum damage how = (enum damage)(i % N_DAMAGE);
 		struct store *s = archive(a, codecs[i / N_DAMAGE]);
 		uint8_t *seg = make_segment(a, 1, 5, 5);
-		struct wal_get_repo r[] = {repo_of(1, s), repo_of(2, archive(a, CODEC_GZ))};
+		struct wal_get_repo r[] = {repo_of(a, 1, s), repo_of(a, 2, archive(a, CODEC_GZ))};
 		damage(a, s, how);
 		fresh_dest();
 		int rc = get_one(a, dest, NAME5, s);
@@ -210,9 +212,9 @@ static void forced_version(void **state)
 	const struct pushing p = {.dir = dir, .codec = CODEC_ZST, .no_header_check = true};
 	struct store *s = store_mem(a);
 	uint8_t *seg = make_segment(a, 1, 5, 5);
-	struct wal_get_repo r = repo_of(1, s);
+	struct wal_get_repo r = repo_of(a, 1, s);
 	struct wal_get_opts o = {
-		.stanza = STANZA, .name = NAME5, .dest = dest, .expect = {NULL, SYSTEM_ID, SEG}};
+		.name = NAME5, .dest = dest, .expect = {NULL, SYSTEM_ID, SEG}};
 	const char *from;
 
 	put_le(seg, 7, 2); /* a fork's magic */
@@ -227,12 +229,12 @@ static void forced_version(void **state)
 
 static void several_archive_ids(void **state)
 {
-	static const char *ids[] = {"15-3", "15-1"};
 	SCOPED_ARENA(a);
 	struct store *s = archive(a, CODEC_ZST);
-	struct wal_get_repo r = {.key = 4, .store = s, .archive_ids = ids, .n_ids = 2};
+	struct wal_place places[] = {{s, STANZA, "15-3", NULL}, PLACE(s)};
+	struct wal_get_repo r = {.key = 4, .places = places, .n = 2};
 	struct wal_get_opts o = {
-		.stanza = STANZA, .name = NAME5, .dest = dest, .expect = {VERSION, SYSTEM_ID, SEG}};
+		.name = NAME5, .dest = dest, .expect = {VERSION, SYSTEM_ID, SEG}};
 	const char *from;
 
 	fresh_dest();
@@ -246,18 +248,18 @@ static void several_archive_ids(void **state)
 static void different_hashes(void **state)
 {
 	SCOPED_ARENA(a);
-	struct wal_get_repo r[] = {repo_of(1, store_mem(a)), repo_of(2, store_mem(a))};
+	struct wal_get_repo r[] = {repo_of(a, 1, store_mem(a)), repo_of(a, 2, store_mem(a))};
 
-	push(a, r[0].store, NAME5, make_segment(a, 1, 5, 1), SEG, CODEC_GZ);
-	push(a, r[1].store, NAME5, make_segment(a, 1, 5, 2), SEG, CODEC_GZ);
+	push(a, r[0].places[0].repo, NAME5, make_segment(a, 1, 5, 1), SEG, CODEC_GZ);
+	push(a, r[1].places[0].repo, NAME5, make_segment(a, 1, 5, 2), SEG, CODEC_GZ);
 	fresh_dest();
 	must_fail(get_from(a, dest, NAME5, r, 2, 0, false), ERR_ARCHIVE_DUPLICATE,
 		"duplicates found for WAL segment " NAME5 ":\nrepo1: 15-1/");
 	untouched(a);
 	/* two names for the same bytes are no contradiction */
-	struct wal_file f = stored_file(a, r[0].store, NAME5);
+	struct wal_file f = stored_file(a, r[0].places[0].repo, NAME5);
 	uint8_t *seg = make_segment(a, 1, 5, 1);
-	must_write(r[0].store, arena_strndup(a, f.path, strlen(f.path) - 3), seg, SEG);
+	must_write(r[0].places[0].repo, arena_strndup(a, f.path, strlen(f.path) - 3), seg, SEG);
 	assert_int_equal(get_from(a, dest, NAME5, r, 1, 0, false), WAL_GOT);
 	delivered(a, seg, SEG);
 }
@@ -267,8 +269,8 @@ static void unreachable(void **state)
 	SCOPED_ARENA(a);
 	struct store_fault f = {"list", 1, true, 0};
 	struct err_value v = {ERR_HOST_CONNECT, "no route", ""};
-	struct wal_get_repo r[] = {repo_of(1, store_faulty(a, archive(a, CODEC_GZ), &f)),
-		repo_of(2, archive(a, CODEC_GZ))};
+	struct wal_get_repo r[] = {repo_of(a, 1, store_faulty(a, archive(a, CODEC_GZ), &f)),
+		repo_of(a, 2, archive(a, CODEC_GZ))};
 
 	/* the other one has it */
 	fresh_dest();
@@ -350,7 +352,7 @@ static void hole_in_flight(void **state)
 {
 	SCOPED_ARENA(a);
 	struct store *s = archive(a, CODEC_GZ);
-	struct wal_get_repo r = repo_of(1, s);
+	struct wal_get_repo r = repo_of(a, 1, s);
 
 	damage(a, s, MISSING);
 	late_arena = a;
@@ -364,7 +366,7 @@ static void hole_for_good(void **state)
 {
 	SCOPED_ARENA(a);
 	struct store *s = archive(a, CODEC_GZ);
-	struct wal_get_repo r = repo_of(1, s);
+	struct wal_get_repo r = repo_of(a, 1, s);
 
 	damage(a, s, MISSING);
 	fresh_dest();
@@ -378,27 +380,27 @@ static void histories(void **state)
 {
 	static const char text[] = "1\t0/500100\tx\n", other[] = "1\t0/600100\tx\n";
 	SCOPED_ARENA(a);
-	struct wal_get_repo r[] = {repo_of(1, store_mem(a)), repo_of(2, store_mem(a))};
+	struct wal_get_repo r[] = {repo_of(a, 1, store_mem(a)), repo_of(a, 2, store_mem(a))};
 	static const char path[] = "archive/demo/15-1/00000002.history";
 
 	/* one of two has it */
-	must_write(r[1].store, path, text, strlen(text));
+	must_write(r[1].places[0].repo, path, text, strlen(text));
 	fresh_dest();
 	assert_int_equal(get_from(a, dest, "00000002.history", r, 2, 0, false), WAL_GOT);
 	delivered(a, text, strlen(text));
 	/* a damaged one does not count */
-	must_write(r[0].store, path, "1\tgarb", 6);
+	must_write(r[0].places[0].repo, path, "1\tgarb", 6);
 	fresh_dest();
 	assert_int_equal(get_from(a, dest, "00000002.history", r, 2, 0, false), WAL_GOT);
 	delivered(a, text, strlen(text));
 	fresh_dest();
 	must_fail(get_from(a, dest, "00000002.history", r, 1, 0, false), ERR_FILE_READ,
 		"not a timeline history");
-	must_write(r[0].store, path, "", 0);
+	must_write(r[0].places[0].repo, path, "", 0);
 	must_fail(get_from(a, dest, "00000002.history", r, 1, 0, false), ERR_FILE_READ,
 		"not a timeline history");
 	/* two sound ones that differ are two timelines */
-	must_write(r[0].store, path, other, strlen(other));
+	must_write(r[0].places[0].repo, path, other, strlen(other));
 	must_fail(get_from(a, dest, "00000002.history", r, 2, 0, false), ERR_ARCHIVE_DUPLICATE,
 		"duplicates found for WAL file 00000002.history:\nrepo1: "
 		"15-1/00000002.history\nrepo2: ");

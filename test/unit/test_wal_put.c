@@ -134,12 +134,11 @@ static void without_header_check(void **state)
 static void missing_source(void **state)
 {
 	SCOPED_ARENA(a);
-	const struct wal_put_opts o = {.stanza = STANZA,
-		.source = path_join(a, dir, "gone/" NAME5),
+	const struct wal_put_opts o = {.source = path_join(a, dir, "gone/" NAME5),
 		.name = NAME5,
 		.version = VERSION,
 		.system_id = SYSTEM_ID};
-	struct wal_put_repo r = {.key = 1, .store = store_mem(a), .archive_id = ID};
+	struct wal_put_repo r = {.key = 1, .place = PLACE(store_mem(a))};
 
 	must_fail(wal_put(a, &o, &r, 1), ERR_FILE_MISSING, "gone/" NAME5);
 }
@@ -173,7 +172,7 @@ static void duplicates(void **state)
 			const struct pushing again = {
 				.dir = dir, .codec = codecs[(i + 1) % N_CODECS]};
 			struct store *s = store_mem(a);
-			struct wal_put_repo r = {.key = 1, .store = s, .archive_id = ID};
+			struct wal_put_repo r = {.key = 1, .place = PLACE(s)};
 			uint8_t *seg = make_segment(a, 1, 5, 1);
 			assert_int_equal(push_one(a, &p, NAME5, seg, SEG, s), 0);
 			const char *path = stored_file(a, s, NAME5).path;
@@ -247,13 +246,13 @@ static void changed_while_read(void **state)
 {
 	SCOPED_ARENA(a);
 	const struct pushing p = {.dir = dir, .codec = CODEC_LZ4};
-	struct wal_put_repo r[] = {{.key = 1, .store = store_mem(a), .archive_id = ID},
-		{.key = 2, .store = store_mem(a), .archive_id = ID}};
+	struct wal_put_repo r[] = {{.key = 1, .place = PLACE(store_mem(a))},
+		{.key = 2, .place = PLACE(store_mem(a))}};
 	uint8_t *seg = make_segment(a, 1, 5, 1);
 
 	assert_int_equal(push_to(a, &p, NAME5, seg, SEG, r, 1), 0);
-	const char *there = stored_file(a, r[0].store, NAME5).path;
-	assert_int_equal(store_write(r[0].store, there, "damaged", 7, NULL), 0);
+	const char *there = stored_file(a, r[0].place.repo, NAME5).path;
+	assert_int_equal(store_write(r[0].place.repo, there, "damaged", 7, NULL), 0);
 	source_opens = 0;
 	real_open = sys.open;
 	sys.open = open_changing;
@@ -261,8 +260,8 @@ static void changed_while_read(void **state)
 	sys.open = real_open;
 	must_fail(rc, ERR_CHECKSUM, "changed while it was read");
 	assert_int_equal(source_opens, 3);
-	assert_int_equal(count_in(r[0].store, "archive/demo/15-1/0000000100000000"), 1);
-	assert_int_equal(count_in(r[1].store, "archive/demo/15-1/0000000100000000"), 0);
+	assert_int_equal(count_in(r[0].place.repo, "archive/demo/15-1/0000000100000000"), 1);
+	assert_int_equal(count_in(r[1].place.repo, "archive/demo/15-1/0000000100000000"), 0);
 }
 
 static void one_repository_fails(void **state)
@@ -275,10 +274,10 @@ static void one_repository_fails(void **state)
 		const size_t bad = i % 2, good = 1 - bad;
 		struct store_fault f = {verbs[i / 2], 1, true, 0};
 		struct store *s[] = {store_mem(a), store_mem(a)};
-		struct wal_put_repo r[] = {{.key = 1, .store = s[0], .archive_id = ID},
-			{.key = 3, .store = s[1], .archive_id = ID}};
+		struct wal_put_repo r[] = {{.key = 1, .place = PLACE(s[0])},
+			{.key = 3, .place = PLACE(s[1])}};
 		uint8_t *seg = make_segment(a, 1, 5, 1);
-		r[bad].store = store_faulty(a, s[bad], &f);
+		r[bad].place.repo = store_faulty(a, s[bad], &f);
 		must_fail(push_to(a, &p, NAME5, seg, SEG, r, 2), ERR_COMMAND,
 			arena_printf(a, "archive-push command encountered error(s):\nrepo%u: [",
 				r[bad].key));
@@ -287,11 +286,55 @@ static void one_repository_fails(void **state)
 		must_have(a, s[good], NAME5, seg);
 		/* it can simply be run again */
 		r[bad] =
-			(struct wal_put_repo){.key = r[bad].key, .store = s[bad], .archive_id = ID};
+			(struct wal_put_repo){.key = r[bad].key, .place = PLACE(s[bad])};
 		assert_int_equal(push_to(a, &p, NAME5, seg, SEG, r, 2), 0);
 		assert_true(r[good].duplicate);
 		must_have(a, s[bad], NAME5, seg);
 	}
+}
+
+/* One push, three ciphers: each repository's bytes are for its own key only, and count as stored when pushed again. */
+static void a_key_for_each(void **state)
+{
+	static const char text[] = "1\t0/500100\tno recovery target specified\n";
+	static const char *const keys[] = {"one", NULL, "three"};
+	SCOPED_ARENA(a);
+	const struct pushing p = {.dir = dir, .codec = CODEC_ZST};
+	const char *dest = path_join(a, dir, "back");
+	struct wal_put_repo r[3];
+	struct wal_get_repo g[3];
+	uint8_t *seg = make_segment(a, 1, 5, 1);
+
+	for (unsigned i = 0; i < 3; i++) {
+		r[i] = (struct wal_put_repo){.key = i + 1, .place = PLACE(store_mem(a))};
+		r[i].place.pass = keys[i];
+		g[i] = (struct wal_get_repo){.key = i + 1, .places = &r[i].place, .n = 1};
+	}
+	for (int again = 0; again < 2; again++) {
+		assert_int_equal(push_to(a, &p, NAME5, seg, SEG, r, 3), 0);
+		assert_int_equal(push_to(a, &p, "00000002.history", text, strlen(text), r, 3), 0);
+		for (unsigned i = 0; i < 3; i++)
+			assert_true(r[i].duplicate == (again == 1));
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		struct buf b;
+
+		buf_init(&b, a);
+		assert_int_equal(store_read(r[i].place.repo,
+					 stored_file(a, r[i].place.repo, NAME5).path, 2 * SEG, false, &b),
+			0);
+		assert_int_equal(memcmp(b.data, "Salted__", 8) == 0, keys[i] != NULL);
+		assert_int_equal(get_from(a, dest, NAME5, &g[i], 1, 0, false), WAL_GOT);
+		assert_true(host_has(a, dest, seg, SEG));
+		assert_int_equal(get_from(a, dest, "00000002.history", &g[i], 1, 0, false), WAL_GOT);
+		assert_true(host_has(a, dest, text, strlen(text)));
+	}
+	/* another key: neither there nor absent */
+	r[0].place.pass = "three";
+	must_fail(get_from(a, dest, NAME5, &g[0], 1, 0, false), ERR_FILE_READ, "unable to get " NAME5);
+	must_fail(get_from(a, dest, "00000002.history", &g[0], 1, 0, false), ERR_FILE_READ,
+		"passphrase is wrong");
+	assert_int_equal(get_from(a, dest, NAME5, g, 3, 0, false), WAL_GOT);
 }
 
 static void known_to_be_unusable(void **state)
@@ -299,13 +342,13 @@ static void known_to_be_unusable(void **state)
 	SCOPED_ARENA(a);
 	const struct pushing p = {.dir = dir, .codec = CODEC_ZST};
 	struct err_value v = {ERR_ARCHIVE_MISMATCH, "another cluster", ""};
-	struct wal_put_repo r[] = {{.key = 1, .store = NULL, .failed = &v},
-		{.key = 2, .store = store_mem(a), .archive_id = ID}};
+	struct wal_put_repo r[] = {{.key = 1, .failed = &v},
+		{.key = 2, .place = PLACE(store_mem(a))}};
 	uint8_t *seg = make_segment(a, 1, 5, 1);
 
 	must_fail(push_to(a, &p, NAME5, seg, SEG, r, 2), ERR_COMMAND,
 		"repo1: [ArchiveMismatchError] another cluster");
-	must_have(a, r[1].store, NAME5, seg);
+	must_have(a, r[1].place.repo, NAME5, seg);
 }
 
 /* A damaged copy with another compression and a new one, in one push. */
@@ -314,30 +357,30 @@ static void repair_and_new(void **state)
 	SCOPED_ARENA(a);
 	const struct pushing gz = {.dir = dir, .codec = CODEC_GZ},
 			     zst = {.dir = dir, .codec = CODEC_ZST};
-	struct wal_put_repo r[] = {{.key = 1, .store = store_mem(a), .archive_id = ID},
-		{.key = 2, .store = store_mem(a), .archive_id = ID}};
+	struct wal_put_repo r[] = {{.key = 1, .place = PLACE(store_mem(a))},
+		{.key = 2, .place = PLACE(store_mem(a))}};
 	uint8_t *seg = make_segment(a, 1, 5, 1);
 
-	assert_int_equal(push_one(a, &gz, NAME5, seg, SEG, r[0].store), 0);
-	damage(a, r[0].store, stored_file(a, r[0].store, NAME5).path, TRUNCATED);
+	assert_int_equal(push_one(a, &gz, NAME5, seg, SEG, r[0].place.repo), 0);
+	damage(a, r[0].place.repo, stored_file(a, r[0].place.repo, NAME5).path, TRUNCATED);
 	assert_int_equal(push_to(a, &zst, NAME5, seg, SEG, r, 2), 0);
-	assert_int_equal(stored_file(a, r[0].store, NAME5).codec, CODEC_GZ);
-	assert_int_equal(stored_file(a, r[1].store, NAME5).codec, CODEC_ZST);
-	must_have(a, r[0].store, NAME5, seg);
-	must_have(a, r[1].store, NAME5, seg);
+	assert_int_equal(stored_file(a, r[0].place.repo, NAME5).codec, CODEC_GZ);
+	assert_int_equal(stored_file(a, r[1].place.repo, NAME5).codec, CODEC_ZST);
+	must_have(a, r[0].place.repo, NAME5, seg);
+	must_have(a, r[1].place.repo, NAME5, seg);
 }
 
 static void conflict_stops_everything(void **state)
 {
 	SCOPED_ARENA(a);
 	const struct pushing p = {.dir = dir, .codec = CODEC_ZST};
-	struct wal_put_repo r[] = {{.key = 1, .store = store_mem(a), .archive_id = ID},
-		{.key = 2, .store = store_mem(a), .archive_id = ID}};
+	struct wal_put_repo r[] = {{.key = 1, .place = PLACE(store_mem(a))},
+		{.key = 2, .place = PLACE(store_mem(a))}};
 
-	assert_int_equal(push_one(a, &p, NAME5, make_segment(a, 1, 5, 1), SEG, r[1].store), 0);
+	assert_int_equal(push_one(a, &p, NAME5, make_segment(a, 1, 5, 1), SEG, r[1].place.repo), 0);
 	must_fail(push_to(a, &p, NAME5, make_segment(a, 1, 5, 2), SEG, r, 2), ERR_ARCHIVE_DUPLICATE,
 		"repo2");
-	assert_int_equal(count_in(r[0].store, "archive"), 0);
+	assert_int_equal(count_in(r[0].place.repo, "archive"), 0);
 }
 
 /* Two primaries: another file appears between our look and our write. */
@@ -385,16 +428,16 @@ static void race_same_name(void **state)
 {
 	SCOPED_ARENA(a);
 	const struct pushing p = {.dir = dir, .codec = CODEC_GZ};
-	struct wal_put_repo r = {.key = 1, .store = store_mem(a), .archive_id = ID};
+	struct wal_put_repo r = {.key = 1, .place = PLACE(store_mem(a))};
 
 	race_arena = a;
 	race_segment = make_segment(a, 1, 5, 1);
 	race_codec = CODEC_GZ;
-	meddle_with(r.store, 0, NULL);
+	meddle_with(r.place.repo, 0, NULL);
 	meddler.driver.put = put_after_other;
 	assert_int_equal(push_to(a, &p, NAME5, race_segment, SEG, &r, 1), 0);
 	assert_true(r.duplicate);
-	must_have(a, r.store, NAME5, race_segment);
+	must_have(a, r.place.repo, NAME5, race_segment);
 }
 
 /* The same bytes in another compression: one file must remain, and ours is not it. */
@@ -473,28 +516,28 @@ static void histories(void **state)
 	static const char text[] = "1\t0/500100\tno recovery target specified\n";
 	SCOPED_ARENA(a);
 	const struct pushing p = {.dir = dir, .codec = CODEC_GZ};
-	struct wal_put_repo r[] = {{.key = 1, .store = store_mem(a), .archive_id = ID},
-		{.key = 2, .store = store_mem(a), .archive_id = ID}};
+	struct wal_put_repo r[] = {{.key = 1, .place = PLACE(store_mem(a))},
+		{.key = 2, .place = PLACE(store_mem(a))}};
 	struct buf b;
 
 	assert_int_equal(push_to(a, &p, "00000002.history", text, strlen(text), r, 1), 0);
 	buf_init(&b, a);
 	assert_int_equal(
-		store_read(r[0].store, "archive/demo/15-1/00000002.history", 1000, false, &b), 0);
+		store_read(r[0].place.repo, "archive/demo/15-1/00000002.history", 1000, false, &b), 0);
 	assert_string_equal(b.data, text);
 	assert_int_equal(push_to(a, &p, "00000002.history", text, strlen(text), r, 2), 0);
 	assert_true(r[0].duplicate);
 	assert_false(r[1].duplicate);
 	/* another server's timeline 2 must not replace ours, nor reach a repository that has none
 	 */
-	r[1].store = store_mem(a);
+	r[1].place.repo = store_mem(a);
 	must_fail(push_to(a, &p, "00000002.history", "1\t0/600100\tx\n", 13, r, 2),
 		ERR_ARCHIVE_DUPLICATE, "00000002.history");
-	assert_int_equal(count_in(r[1].store, "archive"), 0);
+	assert_int_equal(count_in(r[1].place.repo, "archive"), 0);
 	must_fail(push_to(a, &p, "00000003.history", "rubbish\n", 8, r, 2), ERR_FORMAT,
 		"00000003.history");
 	must_fail(push_to(a, &p, "00000003.history", "", 0, r, 2), ERR_FORMAT, "00000003.history");
-	assert_int_equal(count_in(r[0].store, "archive/demo/15-1"), 1);
+	assert_int_equal(count_in(r[0].place.repo, "archive/demo/15-1"), 1);
 }
 
 static void backup_files(void **state)
@@ -590,6 +633,7 @@ int main(void)
 		cmocka_unit_test(two_files_are_an_error),
 		cmocka_unit_test(changed_while_read),
 		cmocka_unit_test(one_repository_fails),
+		cmocka_unit_test(a_key_for_each),
 		cmocka_unit_test(known_to_be_unusable),
 		cmocka_unit_test(repair_and_new),
 		cmocka_unit_test(conflict_stops_everything),

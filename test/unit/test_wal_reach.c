@@ -207,7 +207,7 @@ static void archives_are_asked_together(void **state)
 		SCOPED_ARENA(a);
 		const struct store_case *c = &stores[i];
 		struct wal_reach_ask ask = ask_for(c->goal);
-		const struct wal_place places[] = { { store_mem(a), ID }, { store_mem(a), ID } };
+		const struct wal_place places[] = { { store_mem(a), STANZA, ID, NULL }, { store_mem(a), STANZA, ID, NULL } };
 		size_t n = c->two == NULL ? 1 : 2, at;
 		struct wal_reach r;
 
@@ -218,8 +218,8 @@ static void archives_are_asked_together(void **state)
 			put(places[0].repo, "00000002.history", c->history2);
 		if (c->history3 != NULL)
 			put(places[1].repo, "00000003.history", c->history3);
-		assert_int_equal(wal_reach_line(a, places, n, STANZA, 1, 0, &ask.line, &at), 0);
-		assert_int_equal(wal_reach(a, places, n, STANZA, &ask, &r, &at), 0);
+		assert_int_equal(wal_reach_line(a, places, n, 1, 0, &ask.line, &at), 0);
+		assert_int_equal(wal_reach(a, places, n, &ask, &r, &at), 0);
 		assert_string_equal(arena_printf(a, "%s: %d to %s by %s", c->name, (int)r.verdict, show(a, r.to),
 				r.evidence == NULL ? "-" : r.evidence),
 			arena_printf(a, "%s: %d to %s by %s", c->name, (int)c->verdict, c->to,
@@ -235,13 +235,13 @@ static void only_whole_names_count(void **state)
 	for (size_t i = 0; i < COUNT(suffixes); i++) {
 		SCOPED_ARENA(a);
 		struct wal_reach_ask ask = ask_for(WAL_GOAL_CONSISTENT);
-		const struct wal_place place = { store_mem(a), ID };
+		const struct wal_place place = { store_mem(a), STANZA, ID, NULL };
 		struct wal_reach r;
 		size_t at;
 
 		put_segments(place.repo, "1/3-4", HASH ".zst");
 		put_segments(place.repo, "1/5", suffixes[i]);
-		assert_int_equal(wal_reach(a, &place, 1, STANZA, &ask, &r, &at), 0);
+		assert_int_equal(wal_reach(a, &place, 1, &ask, &r, &at), 0);
 		assert_int_equal(r.verdict, WAL_FALLS_SHORT);
 		assert_int_equal(r.gaps[0].segment, 5);
 	}
@@ -261,13 +261,13 @@ static void latest_is_found_as_postgres_does(void **state)
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		SCOPED_ARENA(a);
-		const struct wal_place places[] = { { store_mem(a), ID }, { store_mem(a), ID } };
+		const struct wal_place places[] = { { store_mem(a), STANZA, ID, NULL }, { store_mem(a), STANZA, ID, NULL } };
 		struct timeline_history line;
 		size_t at;
 
 		for (size_t k = 0; k < 4 && cases[i].names[k] != NULL; k++)
 			put(places[(i + k) % 2].repo, cases[i].names[k], "1\t0/780000\n");
-		assert_int_equal(wal_reach_line(a, places, 2, STANZA, cases[i].from, 0, &line, &at), 0);
+		assert_int_equal(wal_reach_line(a, places, 2, cases[i].from, 0, &line, &at), 0);
 		assert_int_equal(line.timeline, cases[i].latest);
 	}
 }
@@ -275,21 +275,21 @@ static void latest_is_found_as_postgres_does(void **state)
 static void a_line_needs_its_history(void **state)
 {
 	SCOPED_ARENA(a);
-	const struct wal_place place = { store_mem(a), ID };
+	const struct wal_place place = { store_mem(a), STANZA, ID, NULL };
 	struct timeline_history line;
 	size_t at;
 
-	assert_int_equal(wal_reach_line(a, &place, 1, STANZA, 1, 2, &line, &at), -1);
+	assert_int_equal(wal_reach_line(a, &place, 1, 1, 2, &line, &at), -1);
 	assert_int_equal(err_code(), ERR_FILE_MISSING);
 	assert_int_equal(at, 1);
 	err_clear();
 	put(place.repo, "00000002.history", "nonsense\n");
-	assert_int_equal(wal_reach_line(a, &place, 1, STANZA, 1, 2, &line, &at), -1);
+	assert_int_equal(wal_reach_line(a, &place, 1, 1, 2, &line, &at), -1);
 	assert_int_equal(err_code(), ERR_FORMAT);
 	assert_int_equal(at, 0);
 	err_clear();
 	/* its own timeline needs none */
-	assert_int_equal(wal_reach_line(a, &place, 1, STANZA, 2, 2, &line, &at), 0);
+	assert_int_equal(wal_reach_line(a, &place, 1, 2, 2, &line, &at), 0);
 	assert_int_equal(line.timeline, 2);
 }
 
@@ -301,13 +301,14 @@ static void a_failing_listing_gives_no_verdict(void **state)
 		struct wal_reach_ask ask = ask_for(WAL_GOAL_END);
 		struct store_fault fault = { .verb = "list", .nth = nth };
 		struct store *inner = store_mem(a);
-		const struct wal_place places[] = { { store_mem(a), ID }, { store_faulty(a, inner, &fault), ID } };
+		const struct wal_place places[] = { { store_mem(a), STANZA, ID, NULL }, { store_faulty(a, inner, &fault), STANZA, ID,
+			NULL } };
 		struct wal_reach r;
 		size_t at = 9;
 
 		put_segments(places[0].repo, "1/3-5", HASH);
 		put_segments(inner, "1/5-6", HASH);
-		int rc = wal_reach(a, places, 2, STANZA, &ask, &r, &at);
+		int rc = wal_reach(a, places, 2, &ask, &r, &at);
 		if (fault.calls < nth) {
 			assert_int_equal(rc, 0);
 			assert_true(nth > 2);

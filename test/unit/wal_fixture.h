@@ -85,6 +85,9 @@ static inline void must_fail(int rc, enum err_code code, const char *text)
 	err_clear();
 }
 
+/* The archive of the tests in a store. */
+#define PLACE(store) ((struct wal_place){(store), STANZA, ID, NULL})
+
 /* One push of data under a name, through a file of this host. */
 struct pushing {
 	const char *dir; /* of the host */
@@ -95,8 +98,7 @@ struct pushing {
 static inline int push_to(struct arena *a, const struct pushing *p, const char *name,
 	const void *data, size_t len, struct wal_put_repo *repos, size_t n)
 {
-	const struct wal_put_opts o = {.stanza = STANZA,
-		.source = path_join(a, p->dir, name),
+	const struct wal_put_opts o = {.source = path_join(a, p->dir, name),
 		.name = name,
 		.codec = p->codec,
 		.level = codec_info(p->codec)->level_default,
@@ -113,7 +115,7 @@ static inline int push_to(struct arena *a, const struct pushing *p, const char *
 static inline int push_one(struct arena *a, const struct pushing *p, const char *name,
 	const void *data, size_t len, struct store *repo)
 {
-	struct wal_put_repo r = {.key = 1, .store = repo, .archive_id = ID};
+	struct wal_put_repo r = {.key = 1, .place = PLACE(repo)};
 
 	return push_to(a, p, name, data, len, &r, 1);
 }
@@ -123,7 +125,7 @@ static inline struct wal_file stored_file(struct arena *a, struct store *repo, c
 {
 	wal_files found;
 
-	assert_int_equal(wal_find(a, repo, STANZA, ID, name, &found), 0);
+	assert_int_equal(wal_find(a, &PLACE(repo), name, &found), 0);
 	assert_int_equal(found.n, 1);
 	return found.v[0];
 }
@@ -132,8 +134,7 @@ static inline struct wal_file stored_file(struct arena *a, struct store *repo, c
 static inline int get_from(struct arena *a, const char *dest, const char *name,
 	struct wal_get_repo *repos, size_t n, int64_t wait_ms, bool gap_is_end)
 {
-	const struct wal_get_opts o = {.stanza = STANZA,
-		.name = name,
+	const struct wal_get_opts o = {.name = name,
 		.dest = dest,
 		.expect = {VERSION, SYSTEM_ID, SEG},
 		.gap_wait_ms = wait_ms,
@@ -144,11 +145,9 @@ static inline int get_from(struct arena *a, const char *dest, const char *name,
 	return wal_get(a, &o, repos, n, &from);
 }
 
-static const char *fixture_ids[] = {ID};
-
 static inline int get_one(struct arena *a, const char *dest, const char *name, struct store *repo)
 {
-	struct wal_get_repo r = {.key = 1, .store = repo, .archive_ids = fixture_ids, .n_ids = 1};
+	struct wal_get_repo r = {.key = 1, .places = &PLACE(repo), .n = 1};
 
 	return get_from(a, dest, name, &r, 1, 0, false);
 }

@@ -69,7 +69,7 @@ static int by_id(const void *x, const void *y)
 	return (a->id > b->id) - (a->id < b->id);
 }
 
-static int end(void *ctx, const char *program)
+static int end(void *ctx, const struct info_head *head)
 {
 	struct reading *r = ctx;
 	struct archive_info *info = r->out;
@@ -80,6 +80,7 @@ static int end(void *ctx, const char *program)
 	if (fields_read(r->a, db_fields, &current, &r->db.object) != 0)
 		return err_wrap("[db]");
 	info->current = current.id;
+	info->cipher_pass = head->cipher_pass;
 	qsort(info->history.v, info->history.n, sizeof(*info->history.v), by_id);
 	for (size_t i = 1; i < info->history.n; i++)
 		if (info->history.v[i].id == info->history.v[i - 1].id)
@@ -90,16 +91,17 @@ static int end(void *ctx, const char *program)
 	return 0;
 }
 
-int archive_info_load(
-	struct arena *a, struct store *repo, const char *stanza, struct archive_info *out)
+int archive_info_load(struct arena *a, struct store *repo, const char *stanza, const char *pass,
+	struct archive_info *out)
 {
 	static const struct info_parser parser = {begin, entry, end};
 	struct reading r = {.a = a, .out = out};
 
-	return info_load(a, repo, layout_archive_info(a, stanza), &parser, &r);
+	return info_load(a, repo, layout_archive_info(a, stanza), pass, &parser, &r);
 }
 
-int archive_info_save(struct store *repo, const char *stanza, const struct archive_info *info)
+int archive_info_save(struct store *repo, const char *stanza, const char *pass,
+	const struct archive_info *info)
 {
 	SCOPED_ARENA(tmp);
 	const struct archive_db *current = archive_info_current(info);
@@ -109,8 +111,11 @@ int archive_info_save(struct store *repo, const char *stanza, const struct archi
 	if (current == NULL)
 		return err_set(
 			ERR_ASSERT, "archive info of stanza '%s' lacks its current id", stanza);
+	if (info_check_keys(pass, info->cipher_pass) != 0)
+		return -1;
 	buf_init(&text, tmp);
 	info_out_begin(&o, tmp, sink_buf(tmp, &text), repo_program);
+	info_out_cipher(&o, info->cipher_pass);
 	info_out_section(&o, "db");
 	info_out_fields(&o, db_fields, current);
 	info_out_section(&o, "db:history");
@@ -119,5 +124,5 @@ int archive_info_save(struct store *repo, const char *stanza, const struct archi
 			&info->history.v[i]);
 	if (info_out_finish(&o) != 0)
 		return -1;
-	return info_save(repo, layout_archive_info(tmp, stanza), &text);
+	return info_save(repo, layout_archive_info(tmp, stanza), pass, &text);
 }

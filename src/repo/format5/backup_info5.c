@@ -158,7 +158,7 @@ static int check_history(const struct backup_info *info)
 	return 0;
 }
 
-static int end(void *ctx, const char *program)
+static int end(void *ctx, const struct info_head *head)
 {
 	struct reading *r = ctx;
 	struct backup_info *info = r->out;
@@ -169,20 +169,22 @@ static int end(void *ctx, const char *program)
 	if (fields_read(r->a, backup_db_fields, &current, &r->db.object) != 0)
 		return err_wrap("[db]");
 	info->current = current.id;
+	info->cipher_pass = head->cipher_pass;
 	qsort(info->history.v, info->history.n, sizeof(*info->history.v), by_id);
 	return check_history(info);
 }
 
-int backup_info_load(
-	struct arena *a, struct store *repo, const char *stanza, struct backup_info *out)
+int backup_info_load(struct arena *a, struct store *repo, const char *stanza, const char *pass,
+	struct backup_info *out)
 {
 	static const struct info_parser parser = {begin, entry, end};
 	struct reading r = {.a = a, .out = out};
 
-	return info_load(a, repo, layout_backup_info(a, stanza), &parser, &r);
+	return info_load(a, repo, layout_backup_info(a, stanza), pass, &parser, &r);
 }
 
-int backup_info_save(struct store *repo, const char *stanza, const struct backup_info *info)
+int backup_info_save(struct store *repo, const char *stanza, const char *pass,
+	const struct backup_info *info)
 {
 	SCOPED_ARENA(tmp);
 	const struct backup_db *current = backup_info_current(info);
@@ -192,12 +194,15 @@ int backup_info_save(struct store *repo, const char *stanza, const struct backup
 	if (current == NULL)
 		return err_set(
 			ERR_ASSERT, "backup info of stanza '%s' lacks its current id", stanza);
+	if (info_check_keys(pass, info->cipher_pass) != 0)
+		return -1;
 	buf_init(&text, tmp);
 	info_out_begin(&o, tmp, sink_buf(tmp, &text), repo_program);
 	if (info->backups.n > 0)
 		info_out_section(&o, "backup:current");
 	for (size_t i = 0; i < info->backups.n; i++)
 		info_out_row(&o, info->backups.v[i].label, line_fields, &info->backups.v[i]);
+	info_out_cipher(&o, info->cipher_pass);
 	info_out_section(&o, "db");
 	info_out_fields(&o, backup_db_fields, current);
 	info_out_section(&o, "db:history");
@@ -206,5 +211,5 @@ int backup_info_save(struct store *repo, const char *stanza, const struct backup
 			&info->history.v[i]);
 	if (info_out_finish(&o) != 0)
 		return -1;
-	return info_save(repo, layout_backup_info(tmp, stanza), &text);
+	return info_save(repo, layout_backup_info(tmp, stanza), pass, &text);
 }

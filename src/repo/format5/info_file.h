@@ -11,24 +11,38 @@
 
 #define INFO_FORMAT 5
 
+/* What the file says of itself; the strings live in info_load's arena. */
+struct info_head {
+	const char *program;	 /* "" if it does not say */
+	const char *cipher_pass; /* [cipher] (8.2); NULL exactly if it was loaded without a pass */
+};
+
 struct info_parser {
 	void (*begin)(void *ctx); /* before each file: forget what was delivered so far */
 	ini_fn *entry;		  /* all sections except [backrest] and [cipher] */
-	int (*end)(void *ctx, const char *program); /* format and checksum are right: complete it */
+	/* format and checksum are right: complete it */
+	int (*end)(void *ctx, const struct info_head *head);
 };
 
 /*
  * Main file, then its copy: 0, STORE_ABSENT if both are proven absent, -1 with both reasons.  A
- * main file that is there but of no use is a warning if the copy serves.  Files that are sound but
- * not for this program (format 6, encrypted) are refused at once: a copy that a migration left
- * behind must not pass for the truth, or the next save would undo the migration.  program lives in
- * the arena.
+ * main file that is there but of no use is a warning if the copy serves.  pass: the file is
+ * encrypted with it; NULL: it is plain.
+ *
+ * Files that are sound but not for this program as it is set up (format 6, encrypted without a pass,
+ * plain in spite of one) are refused at once: a copy that a migration left behind must not pass for
+ * the truth, or the next save would undo the migration.  What does not come out as text with this
+ * passphrase is ERR_CRYPTO, never a failure of the text and never "absent".
  */
-int info_load(struct arena *a, struct store *repo, const char *path,
+int info_load(struct arena *a, struct store *repo, const char *path, const char *pass,
 	const struct info_parser *parser, void *ctx) must_check;
 
-/* Main file, then the copy, each atomically and durable. */
-int info_save(struct store *repo, const char *path, const struct buf *text) must_check;
+/* Main file, then the copy, each atomically and durable; the same stored bytes in both (2.8), encrypted if
+ * there is a pass. */
+int info_save(struct store *repo, const char *path, const char *pass, const struct buf *text) must_check;
+
+/* Before a save: a file is encrypted if and only if it names the passphrase of what depends on it. */
+int info_check_keys(const char *pass, const char *cipher_pass) must_check;
 
 /* An entry's value as a tree. */
 struct json *info_value(struct arena *a, const char *value, size_t len) must_check;
@@ -59,6 +73,8 @@ struct info_out {
 /* Starts with the [backrest] section. */
 void info_out_begin(struct info_out *o, struct arena *a, struct sink *to, const char *program);
 void info_out_section(struct info_out *o, const char *name);
+/* [cipher]; nothing for NULL. */
+void info_out_cipher(struct info_out *o, const char *cipher_pass);
 /* Make a value through the writer that value gives, then name it. */
 struct json_out *info_out_value(struct info_out *o);
 void info_out_entry(struct info_out *o, const char *key);

@@ -272,12 +272,13 @@ static void settle_references(struct manifest *m)
 		vec_push(&m->reference, m->label);
 }
 
-static int end(void *ctx, const char *program)
+static int end(void *ctx, const struct info_head *head)
 {
 	struct reading *r = ctx;
 	struct manifest *m = r->m;
 
-	m->program = manifest_intern(m, program);
+	m->program = manifest_intern(m, head->program);
+	m->cipher_pass = head->cipher_pass;
 	if (read_heads(r) != 0 || apply_defaults(m) != 0)
 		return -1;
 	if (m->file_mode == MODE5_DEFAULT)
@@ -290,11 +291,11 @@ static int end(void *ctx, const char *program)
 }
 
 int manifest_load(struct arena *a, struct store *repo, const char *stanza, const char *label,
-	struct manifest **out)
+	const char *pass, struct manifest **out)
 {
 	static const struct info_parser parser = {begin, entry, end};
 	struct reading r = {.a = a};
-	int rc = info_load(a, repo, layout_manifest(a, stanza, label), &parser, &r);
+	int rc = info_load(a, repo, layout_manifest(a, stanza, label), pass, &parser, &r);
 
 	arena_free(r.scratch);
 	if (rc != 0)

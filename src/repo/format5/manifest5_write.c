@@ -2,15 +2,16 @@
  * manifest5_write: a manifest as text, and the order in which its files come to be
  * (format/repository.md 5, 5.13).
  *
- * Writing the same manifest twice gives the same bytes, so main file and copy are equal although
- * each is streamed by itself.
+ * The text is streamed into the copy; the main file is made of the copy's stored bytes, since
+ * encrypting twice would give two different files (2.8).
  */
 #include <string.h>
 
 #include "repo/format5/format5.h"
 #include "stream/codec.h"
 
-#define HISTORY_LEVEL 9
+/* pgBackRest's 9 makes a manifest of a million files 8 % smaller, in four times the time: 12 s of one processor. */
+#define HISTORY_LEVEL 3
 
 /* ---- text ---- */
 
@@ -108,6 +109,7 @@ static void write_head(struct info_out *o, const struct manifest *m)
 		info_out_section(o, "backup:target");
 	for (size_t i = 0; i < m->targets.n; i++)
 		info_out_row(o, m->targets.v[i].name, manifest5_target, &m->targets.v[i]);
+	info_out_cipher(o, m->cipher_pass);
 	if (m->dbs.n > 0)
 		info_out_section(o, "db");
 	for (size_t i = 0; i < m->dbs.n; i++)
@@ -137,30 +139,62 @@ int manifest_write(const struct manifest *m, struct sink *to)
 
 /* ---- files ---- */
 
-static int write_to(struct store *repo, const char *path, const struct manifest *m)
+/* *stored: the SHA-1 of what the file now holds. */
+static int write_to(struct store *repo, const char *path, struct pipe_spec spec,
+	const struct manifest *m, struct sum *stored)
 {
 	SCOPED_ARENA(tmp);
 	const struct put_opts opts = {.atomic = true};
+	struct pipe_result passed;
+
+	spec.hash_stored = true;
+	if (info_check_keys(spec.encrypt, m->cipher_pass) != 0)
+		return err_wrap("'%s'", store_name(tmp, repo, path));
 	struct sink *to = store_put(tmp, repo, path, &opts);
-
-	return to == NULL ? -1 : manifest_write(m, to);
+	if (to == NULL || manifest_write(m, pipe_chain(tmp, &spec, NULL, NULL, to, &passed)) != 0)
+		return -1;
+	*stored = passed.stored_sum;
+	return 0;
 }
 
-int manifest_save_copy(struct store *repo, const char *stanza, const struct manifest *m)
+int manifest_save_copy(struct store *repo, const char *stanza, const char *pass,
+	const struct manifest *m, struct sum *stored)
 {
 	SCOPED_ARENA(tmp);
+	const char *path = layout_copy(tmp, layout_manifest(tmp, stanza, m->label));
 
-	return write_to(repo, layout_copy(tmp, layout_manifest(tmp, stanza, m->label)), m);
+	return write_to(repo, path, (struct pipe_spec){.encrypt = pass}, m, stored);
 }
 
-static int write_history(struct store *repo, const char *stanza, const struct manifest *m)
+/* The copy's bytes, which must still be those that were written. */
+static int copy_to_main(struct store *repo, const char *stanza, const struct manifest *m,
+	const struct sum *stored)
 {
 	SCOPED_ARENA(tmp);
-	const struct put_opts opts = {.atomic = true};
-	struct sink *to =
-		store_put(tmp, repo, layout_history_manifest(tmp, stanza, m->label), &opts);
+	const char *path = layout_manifest(tmp, stanza, m->label), *copy = layout_copy(tmp, path);
+	const struct put_opts put = {.atomic = true};
+	const struct pipe_spec spec = {.hash_stored = true};
+	struct pipe_result passed;
+	const struct get_opts get = {.spec = &spec, .result = &passed};
+	struct sink *to = store_put(tmp, repo, path, &put);
 
-	return to == NULL ? -1 : manifest_write(m, sink_compress(tmp, CODEC_GZ, HISTORY_LEVEL, false, to));
+	if (to == NULL || store_get(repo, copy, &get, sink_append(tmp, to)) != 0)
+		return -1;
+	if (!sum_equal(&passed.stored_sum, stored))
+		return err_set(ERR_CHECKSUM, "'%s' is not what was written to it",
+			store_name(tmp, repo, copy));
+	return sink_finish(to);
+}
+
+static int write_history(struct store *repo, const char *stanza, const char *pass,
+	const struct manifest *m)
+{
+	SCOPED_ARENA(tmp);
+	const struct pipe_spec spec = {
+		.compress = CODEC_GZ, .level = HISTORY_LEVEL, .encrypt = pass};
+	struct sum stored;
+
+	return write_to(repo, layout_history_manifest(tmp, stanza, m->label), spec, m, &stored);
 }
 
 static int check_file(const struct manifest_file *f)
@@ -192,15 +226,16 @@ static int check_complete(const struct manifest *m)
 	return 0;
 }
 
-int manifest_publish(struct store *repo, const char *stanza, const struct manifest *m)
+int manifest_publish(struct store *repo, const char *stanza, const char *pass,
+	const struct manifest *m)
 {
-	SCOPED_ARENA(tmp);
+	struct sum stored;
 
 	if (check_complete(m) != 0)
 		return err_wrap(
 			"manifest of backup '%s' is not valid", m->label == NULL ? "" : m->label);
-	if (manifest_save_copy(repo, stanza, m) != 0 ||
-		write_to(repo, layout_manifest(tmp, stanza, m->label), m) != 0)
+	if (manifest_save_copy(repo, stanza, pass, m, &stored) != 0 ||
+		copy_to_main(repo, stanza, m, &stored) != 0)
 		return -1;
-	return write_history(repo, stanza, m);
+	return write_history(repo, stanza, pass, m);
 }
