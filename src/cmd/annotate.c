@@ -51,10 +51,16 @@ static void set_notes(struct arena *a, struct backup_line *line, const config_pa
 		vec_push(&line->annotations, all.v[i]);
 }
 
-/* 1 if this repository has the backup, 0 if not, -1. */
-static int annotate_in(const struct config *cfg, const struct ctx_repo *repo)
+struct annotating {
+	const struct config *cfg;
+	bool found;
+};
+
+static int annotate_in(void *ctx, const struct ctx_repo *repo)
 {
 	SCOPED_ARENA(a);
+	struct annotating *n = ctx;
+	const struct config *cfg = n->cfg;
 	struct backup_info info;
 
 	if (ctx_backup_info(a, cfg, repo, &info) != 0 ||
@@ -67,32 +73,21 @@ static int annotate_in(const struct config *cfg, const struct ctx_repo *repo)
 	struct backup_line line = *found;
 	set_notes(a, &line, &cfg->annotation);
 	backup_info_add(&info, &line);
-	return backup_info_save(repo->store, cfg->stanza, repo->pass, &info) == 0 ? 1 : -1;
+	if (backup_info_save(repo->store, cfg->stanza, repo->pass, &info) != 0)
+		return -1;
+	n->found = true;
+	return 0;
 }
 
 int cmd_annotate(struct arena *a, const struct config *cfg)
 {
+	struct annotating n = { .cfg = cfg };
 	struct ctx_repos repos;
-	unsigned found = 0, failed = 0;
 
 	if (!label_is_valid(cfg->set))
 		return err_set(ERR_OPTION_VALUE, "'%s' is not a valid backup label format", cfg->set);
-	if (annotations_check(&cfg->annotation) != 0 || ctx_repos(a, cfg, &repos) != 0)
+	if (annotations_check(&cfg->annotation) != 0 || ctx_repos(a, cfg, &repos) != 0 ||
+		ctx_each_repo(cfg, &repos, annotate_in, &n) != 0)
 		return -1;
-	for (size_t i = 0; i < repos.n; i++) {
-		int rc = annotate_in(cfg, &repos.v[i]);
-		found += rc > 0;
-		if (rc >= 0)
-			continue;
-		if (err_code() == ERR_TERM)
-			return -1;
-		(void)err_wrap("repo%u", repos.v[i].key);
-		log_failure();
-		err_clear();
-		failed++;
-	}
-	if (failed > 0)
-		return err_set(ERR_COMMAND, "annotate command encountered %u error(s), check the log file for "
-			"details", failed);
-	return found > 0 ? 0 : err_set(ERR_BACKUP_SET, "no backup set to annotate found");
+	return n.found ? 0 : err_set(ERR_BACKUP_SET, "no backup set to annotate found");
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/path.h"
 #include "cmd/stop_file.h"
 #include "config/load.h"
@@ -29,6 +30,26 @@ int ctx_repos(struct arena *a, const struct config *cfg, struct ctx_repos *out)
 		repo->store->buffer_size = (size_t)cfg->buffer_size;
 	}
 	return 0;
+}
+
+int ctx_each_repo(const struct config *cfg, const struct ctx_repos *repos, ctx_repo_fn *fn, void *ctx)
+{
+	unsigned failed = 0;
+
+	for (size_t i = 0; i < repos->n; i++) {
+		if (fn(ctx, &repos->v[i]) == 0)
+			continue;
+		if (err_code() == ERR_TERM)
+			return -1;
+		(void)err_wrap("repo%u", repos->v[i].key);
+		log_failure();
+		err_clear();
+		failed++;
+	}
+	if (failed == 0)
+		return 0;
+	return err_set(ERR_COMMAND, "%s command encountered %u error(s), check the log file for details",
+		command_name(cfg->command), failed);
 }
 
 bool ctx_archive_fits(const struct archive_info *info, const struct pg_control *control)

@@ -27,6 +27,12 @@ struct ctx_repos {
 /* The repositories the command works on. */
 int ctx_repos(struct arena *a, const struct config *cfg, struct ctx_repos *out) must_check;
 
+/* Work in each of them, whatever becomes of the others: a failure is logged as "repoN: ...", and ERR_COMMAND at the end
+ * tells how many there were.  A termination ends it at once. */
+typedef int ctx_repo_fn(void *ctx, const struct ctx_repo *repo);
+int ctx_each_repo(const struct config *cfg, const struct ctx_repos *repos, ctx_repo_fn *fn, void *ctx)
+	must_check;
+
 /* The data directory of the lowest pg key; ERR_OPTION_REQUIRED without pg1-path. */
 int ctx_pg(struct arena *a, const struct config *cfg, struct store **out) must_check;
 

@@ -96,18 +96,23 @@ static int refuse(const struct expire *e)
 	return 0;
 }
 
-/* *found: the backup of --set is here. */
-static int expire_repo(const struct config *cfg, const struct ctx_repo *repo, bool *found)
+struct expiring {
+	const struct config *cfg;
+	bool found; /* the backup of --set */
+};
+
+static int expire_repo(void *ctx, const struct ctx_repo *repo)
 {
 	SCOPED_ARENA(a);
-	struct expire e = { .a = a, .cfg = cfg, .repo = repo };
+	struct expiring *x = ctx;
+	struct expire e = { .a = a, .cfg = x->cfg, .repo = repo };
 	struct retention_policy policy;
 
-	fill_policy(cfg, repo->cfg, &policy);
+	fill_policy(x->cfg, repo->cfg, &policy);
 	if (expire_read(&e) != 0)
 		return -1;
 	retention_decide(a, &policy, &e.infos.backup, &e.r);
-	*found = *found || e.r.verdict != RETENTION_UNKNOWN;
+	x->found = x->found || e.r.verdict != RETENTION_UNKNOWN;
 	if (refuse(&e) != 0 || expire_plan(&e) != 0)
 		return -1;
 	tell_oldest(&e, &policy);
@@ -123,26 +128,13 @@ static int expire_repo(const struct config *cfg, const struct ctx_repo *repo, bo
 
 int cmd_expire(struct arena *a, const struct config *cfg)
 {
+	struct expiring x = { .cfg = cfg };
 	struct ctx_repos repos;
-	unsigned failed = 0;
-	bool found = false;
 
-	if (ctx_check_stop(a, cfg) != 0 || check_requests(cfg) != 0 || ctx_repos(a, cfg, &repos) != 0)
+	if (ctx_check_stop(a, cfg) != 0 || check_requests(cfg) != 0 || ctx_repos(a, cfg, &repos) != 0 ||
+		ctx_each_repo(cfg, &repos, expire_repo, &x) != 0)
 		return -1;
-	for (size_t i = 0; i < repos.n; i++) {
-		if (expire_repo(cfg, &repos.v[i], &found) == 0)
-			continue;
-		if (err_code() == ERR_TERM)
-			return -1;
-		(void)err_wrap("repo%u", repos.v[i].key);
-		log_failure();
-		err_clear();
-		failed++;
-	}
-	if (failed > 0)
-		return err_set(ERR_COMMAND, "expire command encountered %u error(s), check the log file for details",
-			failed);
-	if (cfg->set != NULL && !found)
+	if (cfg->set != NULL && !x.found)
 		log_warn("backup %s does not exist\nHINT: run the info command and confirm the backup is listed",
 			cfg->set);
 	return 0;
