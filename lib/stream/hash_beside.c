@@ -2,7 +2,8 @@
  * hash_beside: a ring of slots between the caller, who fills them, and a thread, which hashes them in order.
  *
  * Always true: filled - hashed <= SLOTS; the slot numbered filled % SLOTS belongs to the caller, those from
- * hashed up to filled belong to the thread.  The context is the thread's between start and end.
+ * hashed up to filled belong to the thread.  The context is the thread's between start and end.  Without slots
+ * there is no thread and never will be.
  */
 #include "stream/hash_beside.h"
 
@@ -26,6 +27,13 @@ struct hash_beside {
 	size_t len[SLOTS];
 	unsigned char *slot[SLOTS];
 };
+
+static bool given_up;
+
+void hash_beside_give_up(void)
+{
+	given_up = true;
+}
 
 static void *work(void *ctx)
 {
@@ -85,6 +93,9 @@ struct hash_beside *hash_beside_new(struct arena *a)
 
 	h->sha1 = sha1_new(a);
 	h->arena = a;
+	h->alone = given_up;
+	if (given_up)
+		return h;
 	h->slot[0] = arena_alloc(a, SLOT_SIZE);
 	pthread_mutex_init(&h->mutex, NULL);
 	pthread_cond_init(&h->changed, NULL);
@@ -114,6 +125,10 @@ void hash_beside_add(struct hash_beside *h, const void *data, size_t len)
 {
 	const unsigned char *from = data;
 
+	if (h->slot[0] == NULL) {
+		sha1_add(h->sha1, data, len);
+		return;
+	}
 	while (len > 0) {
 		size_t n = SLOT_SIZE - h->used < len ? SLOT_SIZE - h->used : len;
 		memcpy(h->slot[h->filled % SLOTS] + h->used, from, n);
@@ -128,6 +143,7 @@ void hash_beside_add(struct hash_beside *h, const void *data, size_t len)
 void hash_beside_end(struct hash_beside *h, struct sum *out)
 {
 	join(h);
-	sha1_add(h->sha1, h->slot[h->filled % SLOTS], h->used);
+	if (h->used > 0)
+		sha1_add(h->sha1, h->slot[h->filled % SLOTS], h->used);
 	sha1_end(h->sha1, out);
 }

@@ -11,6 +11,9 @@
 
 struct hash_beside;
 
+/* From here on this process hashes in its one thread, without copying anything. */
+void hash_beside_give_up(void);
+
 /* The thread starts with the first quarter MiB and ends with the arena.  If it cannot start, the work is done
  * by the caller. */
 struct hash_beside *hash_beside_new(struct arena *a);

@@ -15,6 +15,7 @@
 #include "cmd/cmd.h"
 #include "repo/block_load.h"
 #include "repo/layout.h"
+#include "stream/hash_beside.h"
 #include "work/pool.h"
 
 #define TICK_MS 500
@@ -346,9 +347,19 @@ static const char *name_of(void *ctx, uint32_t number)
 	return verify_object_path(r->v->arena, r->v->stanza, o, &o->v.v[r->order[job->first]]);
 }
 
+/* Several workers leave no processor idle that could hash beside them. */
+static int begin(void *ctx, unsigned worker)
+{
+	const struct run *r = ctx;
+
+	if (r->v->cfg->process_max > 1)
+		hash_beside_give_up();
+	return 0;
+}
+
 int verify_run(struct verify *v)
 {
-	static const struct pool_ops ops = { .next = next, .work = work, .done = done, .tick = tick,
+	static const struct pool_ops ops = { .begin = begin, .next = next, .work = work, .done = done, .tick = tick,
 		.tick_ms = TICK_MS, .name = name_of };
 	struct run r = { .v = v };
 

@@ -160,6 +160,12 @@ static void beside_equals_plain(void **state)
 	free((void *)(uintptr_t)data);
 }
 
+static void given_up_equals_plain(void **state)
+{
+	hash_beside_give_up();
+	beside_equals_plain(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +176,7 @@ int main(void)
 		cmocka_unit_test(an_abandoned_context_is_reset),
 		cmocka_unit_test(text_form),
 		cmocka_unit_test(beside_equals_plain),
+		cmocka_unit_test(given_up_equals_plain), /* the last: there is no way back */
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
