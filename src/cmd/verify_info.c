@@ -106,15 +106,19 @@ static bool agree(const struct half *x, const struct half *y)
 	return x->has_sum && y->has_sum && sum_equal(&x->sum, &y->sum);
 }
 
-/* Loading speaks of both files; what it says of the hidden one is only that it is missing. */
-static const char *own_part(struct arena *a, struct store *repo, const struct half *h)
+/* Loading speaks of both files, in a line each; what it says of the hidden one is only that it is missing. */
+static const char *own_part(struct arena *a, const struct half *h)
 {
-	const char *mark = arena_printf(a, "unable to load info file '%s': ", store_name(a, repo, h->path));
-	const char *own = strstr(h->why->msg, mark);
+	static const char missing[] = "\nFileMissingError: ";
+	const char *own = strchr(h->why->msg, '\n');
 
+	if (own != NULL && strncmp(own, missing, strlen(missing)) == 0)
+		own = strchr(own + 1, '\n');
+	own = own == NULL ? NULL : strstr(own, ": ");
 	if (own == NULL)
 		return h->why->msg;
-	const char *end = strstr(own, "\nFileMissingError: ");
+	own += 2;
+	const char *end = strstr(own, missing);
 	return end == NULL ? own : arena_strndup(a, own, (size_t)(end - own));
 }
 
@@ -122,7 +126,7 @@ static const char *what_is_wrong(struct arena *a, struct store *repo, const stru
 {
 	if (h->rc == STORE_ABSENT)
 		return arena_printf(a, "'%s' is missing", store_name(a, repo, h->path));
-	return arena_printf(a, "[%03d]: %s", (int)h->why->code, own_part(a, repo, h));
+	return arena_printf(a, "[%03d]: %s", (int)h->why->code, own_part(a, h));
 }
 
 /* Load what can be used: what comes from the main file stays; the copy is only looked at if it differs. */

@@ -82,7 +82,6 @@ int verify_wal_check(struct arena *a, const struct verify_archive *ar, const str
 /* 1 the header is one of this cluster's, 0 it is not. */
 static int ask_segment(struct verify_archive *ar, const struct verify_wal *w, uint32_t *size, bool *unknown_magic)
 {
-	SCOPED_ARENA(a);
 	struct peek p = { .sink = { peek_write, peek_finish }, .only_head = true };
 	const struct pipe_spec spec = { .decrypt = ar->place.pass, .expand = w->codec };
 	struct pipe_result passed;
