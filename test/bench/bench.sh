@@ -122,6 +122,17 @@ change() {
 	fi
 }
 
+# Is the peer of this version (2.46) or newer?
+peer_since() { [ "$(printf '%s\n' "$1" "$("$peer" version | cut -d' ' -f2)" | sort -V | head -n 1)" = "$1" ]; }
+
+# parts: what a full backup cannot do without, each by itself: reading and SHA-1, reading and zstd -3 (CPU seconds).
+parts() {
+	for part in 'openssl sha1' 'zstd -q -3 -c'; do
+		/usr/bin/time -o "$work/t" -f '%U %S' sh -c "find '$work/pg/base' -type f -exec cat {} + | $part >/dev/null"
+		awk '{ print $1 + $2 }' "$work/t" >>"$work/parts.${part%% *}"
+	done
+}
+
 # back_and_forth SUFFIX [OPTION]: a full backup, an incremental one of what is the same, one after a change, a restore of
 # that chain and a delta restore over it, by each.
 back_and_forth() {
@@ -157,6 +168,20 @@ while [ "$i" -lt "$runs" ]; do
 		run full-aes ours $ours_secret --type=full backup
 		run full-aes peer $theirs_secret --type=full backup
 	}
+	# One per cent of the rows, all in one place.
+	"$bindir/psql" -h "$work" -qc "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid <= $scale * 1000" \
+		-c checkpoint postgres
+	both table --type=incr backup
+	for codec in none lz4 gz; do
+		both "full-$codec" --type=full --compress-type=$codec backup
+	done
+	both full-bundle --type=full --repo1-bundle backup
+	if peer_since 2.46; then
+		both full-block --type=full --repo1-bundle --repo1-block backup
+		change ''
+		both incr-block --type=incr --repo1-bundle --repo1-block backup
+	fi
+	parts
 	i=$((i + 1))
 done
 
@@ -205,13 +230,21 @@ fi
 
 echo "$("$program" version), $("$peer" version), PostgreSQL $("$bindir/postgres" -V | awk '{ print $3 }'), $(nproc) cores," \
 	"cluster $(du -sm "$work/pg/base" | cut -f1) MB, zst 3, $workers workers, medians of $runs runs ($segments segments; -files: $files files more in bundles, $file_runs runs)" \
-	"same: incr of what is the same; incr: after changes to a thousandth; expire: all but one chain"
+	"same: incr of what is the same; incr: after changes to a thousandth, all over; table: to a hundredth, in one place; expire: all but one chain"
 echo
 echo "|               | wall, s  | peer     | ratio | CPU, s   | peer     | ratio | MB     | peer   |"
 echo "|---------------|----------|----------|-------|----------|----------|-------|--------|--------|"
 row full 2
 row same 2
 row incr 2
+row table 2
+for name in none lz4 gz bundle; do
+	row full-$name 2
+done
+if [ -e "$work/full-block.ours" ]; then
+	row full-block 2
+	row incr-block 2
+fi
 row restore 2
 row delta 2
 row full-aes 2
@@ -225,3 +258,5 @@ if [ "$files" -gt 0 ]; then
 		row $name-files 2
 	done
 fi
+echo
+echo "The parts of a full backup by themselves, CPU seconds: reading and SHA-1 $(median <"$work/parts.openssl"), reading and zstd -3 $(median <"$work/parts.zstd")"
