@@ -30,6 +30,7 @@ my %form = (
 );
 my @forms = sort keys %form;
 my $pg = PgStrata::Cluster->new(wal_segsize => 1, checksums => 1, conf => [ 'autovacuum = off' ]);
+my $id = $pg->version . '-1'; # of the archive
 my (%ours, %theirs, %label, %at);
 for my $form (@forms) {
 	$ours{$form} = PgStrata::Stanza->new(cluster => $pg, id => $form =~ s/ /-/gr,
@@ -210,7 +211,7 @@ for my $form (@forms) {
 	is(same_report($form, 'as it was made', '--verbose'), 0, "$form: exit 0");
 	$ours{$form}->run_ok('verify', { unlike => qr/WARN|ERROR|stanza: demo/ });
 	$ours{$form}->run_ok('verify', '--output=text', "--set=$label{$form}{diff}", '--verbose', {
-		like => qr/archiveId: 15-1, total WAL checked: \d\d?, .*\n.*\n  backup: \Q$label{$form}{diff}\E, status: valid/,
+		like => qr/archiveId: $id, total WAL checked: \d\d?, .*\n.*\n  backup: \Q$label{$form}{diff}\E, status: valid/,
 		unlike => qr/backup: \Q$label{$form}{incr}\E/ });
 }
 my ($one) = @forms;
@@ -347,7 +348,7 @@ row('not listed', $file, sub {
 }, says => [qr/WARN: backup '\S+I' found in the repository but not in backup\.info/], damaged => ['incr']);
 row('another cluster in archive.info', $file, sub {
 	edit_info_file(archive_info()->($file), sub { s/("db-id":)\d+/${1}7000000000000000001/ or die });
-}, says => [qr/tell of different clusters/], no_try => 1, lines => [qr/archiveId: 15-1, .* total valid WAL: 0\n/]);
+}, says => [qr/tell of different clusters/], no_try => 1, lines => [qr/archiveId: $id, .* total valid WAL: 0\n/]);
 
 # --- WAL ---
 
@@ -355,7 +356,7 @@ for my $form (full_run() ? @forms : 'files') {
 	my $incr = $label{$form}{incr};
 	my $bad = $form =~ /plain bundle/ ? qr/^    checksum invalid: 1$/m : qr/^    (?:checksum invalid|other): 1$/m;
 	row('a segment in the middle missing', $form, lose(wal_behind('incr', 4)), no_try => 1,
-		says => [qr/the WAL of archive 15-1 has a hole, segment \S+ is missing: recovery from backup \Q$incr\E and 2 older backups cannot go past segment \S+/]);
+		says => [qr/the WAL of archive $id has a hole, segment \S+ is missing: recovery from backup \Q$incr\E and 2 older backups cannot go past segment \S+/]);
 	row('two segments missing', $form, all_of(lose(wal_behind('incr', 3)), lose(wal_behind('incr', 3))), no_try => 1,
 		says => [qr/has a hole, segments \S+ to \S+ are missing/]);
 	row('just behind the full', $form, lose(wal_behind('full', 1)), no_try => 1,
@@ -364,21 +365,21 @@ for my $form (full_run() ? @forms : 'files') {
 		says => [qr/backup \S+D cannot become consistent, .*: WAL segment \Q$at{$form}{diff}{start}\E is missing/]);
 	row('the end of a backup missing', $form, lose(wal('incr', 'stop')), no_try => 1,
 		says => [qr/backup \S+I cannot become consistent, .*: WAL segment \Q$at{$form}{incr}{stop}\E is missing/]);
-	row('a byte of a segment', $form, flip(wal_behind('incr', 3)), lines => [qr/archiveId: 15-1, .*\n$bad/m], no_try => 1,
-		says => [qr/WAL segment \S+ of archive 15-1 is damaged: recovery from backup \Q$incr\E and 2 older/]);
+	row('a byte of a segment', $form, flip(wal_behind('incr', 3)), lines => [qr/archiveId: $id, .*\n$bad/m], no_try => 1,
+		says => [qr/WAL segment \S+ of archive $id is damaged: recovery from backup \Q$incr\E and 2 older/]);
 	row('a byte of a segment that a backup needs', $form, flip(wal('incr', 'start')), lines => [$bad], no_try => 1,
 		says => [qr/backup \S+I cannot become consistent/]);
 	row('a segment cut', $form, cut(wal_behind('incr', 2), 100), lines => [$bad], no_try => 1);
 	row('a segment empty', $form, sub { truncate_file(behind($form, 'incr', 2), 0) }, lines => [$bad], no_try => 1);
 	row('a segment not readable', $form, closed(wal_behind('incr', 2)), lines => [qr/^    other: 1$/m], no_try => 1,
-		says => [qr/WAL segment \S+ of archive 15-1 is not readable/], same => 1);
+		says => [qr/WAL segment \S+ of archive $id is not readable/], same => 1);
 	row('a segment is a folder', $form, folder(wal_behind('incr', 2)), lines => [qr/^    other: 1$/m], no_try => 1, same => 1);
 	row('the content of another', $form, sub { copy(behind($form, 'incr', 2), behind($form, 'incr', 3)) or die },
 		lines => [qr/^    checksum invalid: 1$/m], no_try => 1, same => 1);
 	row('twice, with the same content', $form, sub {
 		my $segment = behind($form, 'incr', 2);
 		copy($segment, $segment =~ /\.gz$/ ? $segment =~ s/\.gz$/.bz2/r : $segment =~ s/(\.\w+)?$/.gz/r) or die;
-	}, no_try => 1, says => [qr/INFO: duplicate WAL '\w{24}' for '15-1' exists, skipping/, qr/is more than once/]);
+	}, no_try => 1, says => [qr/INFO: duplicate WAL '\w{24}' for '$id' exists, skipping/, qr/is more than once/]);
 	row('another one under the same name', $form, sub {
 		my $segment = behind($form, 'incr', 2);
 		my ($other_sum) = behind($form, 'incr', 3) =~ /-(\w{40})/;
@@ -387,19 +388,19 @@ for my $form (full_run() ? @forms : 'files') {
 	row('a history missing', $form, lose(history()), no_try => 1,
 		says => [qr/has WAL of timeline 2, but not 00000002\.history/]);
 	row('a history damaged', $form, sub { spew(history()->($form), 'garbage') }, no_try => 1,
-		lines => [qr/archiveId: 15-1, .*\n    other: 1$/m], says => [qr/'00000002\.history' of archive 15-1 is damaged/]);
+		lines => [qr/archiveId: $id, .*\n    other: 1$/m], says => [qr/'00000002\.history' of archive $id is damaged/]);
 	row('a .backup file damaged', $form, sub { spew((glob repo($form, 'archive', 'demo', '*', '0*', '*.backup'))[0], 'garbage') },
-		no_try => 1, says => [qr/'\S+\.backup' of archive 15-1 is damaged: it only tells people/]);
+		no_try => 1, says => [qr/'\S+\.backup' of archive $id is damaged: it only tells people/]);
 	row('the first segment of timeline 2 missing', $form, lose(sub { (segments($form, 2))[0] }), no_try => 1,
 		says => [qr/has a hole, segment 00000002\w{16} is missing/]);
 	row('the last segment missing', $form, lose(sub { (segments($form, 2))[-1] }), code => 0);
 	row('before all backups', $form, lose(sub { (segments($form, 1))[1] }), code => 0) if (segments($form, 1))[2] lt segment_of($form, 'full', 'start');
-	row('all WAL', $form, sub { remove_tree(glob repo($form, 'archive', 'demo', '15-1')) }, no_try => 1,
+	row('all WAL', $form, sub { remove_tree(glob repo($form, 'archive', 'demo', $id)) }, no_try => 1,
 		says => [map { qr/backup \S+$_ cannot become consistent/ } qw(F D I)]);
 	row('an archive of no known cluster', $form, sub {
-		copy_tree(repo($form, 'archive', 'demo', '15-1'), repo($form, 'archive', 'demo', '17-9'));
+		copy_tree(repo($form, 'archive', 'demo', $id), repo($form, 'archive', 'demo', '17-9'));
 	}, says => [qr/INFO: archiveIds '17-9' are not in the archive\.info history list/], same => 1, no_try => 1);
-	row('a folder of WAL not readable', $form, sub { chmod 0, glob repo($form, 'archive', 'demo', '15-1', '0*') }, no_try => 1,
+	row('a folder of WAL not readable', $form, sub { chmod 0, glob repo($form, 'archive', 'demo', $id, '0*') }, no_try => 1,
 		says => [qr/cannot be listed/, qr/is not proven to become consistent/]);
 }
 # Of another system or size, under a name that has its hash: only the header tells.
