@@ -151,7 +151,7 @@ static int see_stored(void *ctx, const struct store_entry *e)
 {
 	struct untouched *u = ctx;
 	const char *name = path_join(u->arena, u->dir, e->name);
-	uint64_t size;
+	uint64_t size = 0;
 
 	if (e->type == STORE_DIR)
 		return see_dir(u, name);

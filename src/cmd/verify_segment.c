@@ -22,14 +22,8 @@ struct peek {
 static int peek_write(struct sink *s, const void *data, size_t len)
 {
 	struct peek *p = (struct peek *)s;
-	size_t head = sizeof(p->seen.head) - p->seen.head_len;
 
-	if (head > len)
-		head = len;
-	if (head > 0)
-		memcpy(p->seen.head + p->seen.head_len, data, head);
-	p->seen.head_len += head;
-	p->seen.size += len;
+	wal_seen_add(&p->seen, data, len);
 	if (p->only_head && p->seen.head_len == sizeof(p->seen.head))
 		return err_set(ERR_ASSERT, "the head is enough");
 	return 0;

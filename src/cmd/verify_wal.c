@@ -15,7 +15,6 @@
 #include "repo/layout.h"
 #include "repo/wal_check.h"
 
-#define WAL_DIR 16 /* characters of a directory's name */
 #define HEX_UPPER "0123456789ABCDEF"
 
 /* --- listing --- */
@@ -92,8 +91,7 @@ static int see_top(void *ctx, const struct store_entry *e)
 	if (wal_kind(e->name) == WAL_HISTORY) {
 		if (l->v->set == NULL)
 			add_file(l, e, WAL_HISTORY);
-	} else if ((e->type == STORE_DIR || e->type == STORE_LINK) && strlen(e->name) == WAL_DIR &&
-		str_all(e->name, WAL_DIR, HEX_UPPER)) {
+	} else if (wal_is_dir(e)) {
 		vec_push(&l->dirs, arena_strdup(l->v->arena, e->name));
 	}
 	return 0;

@@ -21,17 +21,23 @@ struct gate {
 	void *ctx;
 };
 
-static int gate_write(struct sink *s, const void *data, size_t len)
+void wal_seen_add(struct wal_seen *s, const void *data, size_t len)
 {
-	struct gate *g = (struct gate *)s;
-	size_t head = sizeof(g->seen.head) - g->seen.head_len;
+	size_t head = sizeof(s->head) - s->head_len;
 
 	if (head > len)
 		head = len;
 	if (head > 0)
-		memcpy(g->seen.head + g->seen.head_len, data, head);
-	g->seen.head_len += head;
-	g->seen.size += len;
+		memcpy(s->head + s->head_len, data, head);
+	s->head_len += head;
+	s->size += len;
+}
+
+static int gate_write(struct sink *s, const void *data, size_t len)
+{
+	struct gate *g = (struct gate *)s;
+
+	wal_seen_add(&g->seen, data, len);
 	hash_beside_add(g->hash, data, len);
 	return sink_write(g->next, data, len);
 }

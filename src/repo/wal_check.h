@@ -20,6 +20,9 @@ struct wal_seen {
 	size_t head_len;
 };
 
+/* Count what passes and keep its head; sum is left alone. */
+void wal_seen_add(struct wal_seen *s, const void *data, size_t len);
+
 typedef int wal_verdict_fn(void *ctx, const struct wal_seen *seen);
 
 /* Passes bytes on, but asks the verdict before it passes the finish on: -1 and next never takes

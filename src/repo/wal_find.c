@@ -16,7 +16,6 @@
 #include "repo/wal_check.h"
 
 #define HEX_UPPER "0123456789ABCDEF"
-#define WAL_DIR 16 /* characters of a directory's name */
 #define PARTIAL ".partial"
 #define SUFFIX_XZ ".xz" /* known to the format, never written, and nothing that we can expand */
 
@@ -43,6 +42,12 @@ bool wal_stored_parse(const char *file_name, struct wal_stored *out)
 			return true;
 	}
 	return false;
+}
+
+bool wal_is_dir(const struct store_entry *e)
+{
+	return (e->type == STORE_DIR || e->type == STORE_LINK) && strlen(e->name) == WAL_DIR &&
+		str_all(e->name, WAL_DIR, HEX_UPPER);
 }
 
 bool wal_is_stored_segment(const char *file_name)
@@ -119,9 +124,8 @@ struct top {
 static int top_entry(void *ctx, const struct store_entry *e)
 {
 	struct top *t = ctx;
-	bool may_be_dir = e->type == STORE_DIR || e->type == STORE_LINK;
 
-	if (may_be_dir && strlen(e->name) == WAL_DIR && str_all(e->name, WAL_DIR, HEX_UPPER))
+	if (wal_is_dir(e))
 		vec_push(&t->dirs, arena_strdup(t->a, e->name));
 	else if (wal_kind(e->name) == WAL_HISTORY)
 		vec_push(&t->histories, arena_strdup(t->a, e->name));

@@ -35,6 +35,10 @@ struct wal_stored {
 };
 bool wal_stored_parse(const char *file_name, struct wal_stored *out);
 
+/* Segments lie in directories named by their first 16 digits: timeline and upper half of an LSN. */
+#define WAL_DIR 16
+bool wal_is_dir(const struct store_entry *e);
+
 /* Is this the name of a stored segment that can be read: "<segment>-<sha1>[.suffix]", no .partial? */
 bool wal_is_stored_segment(const char *file_name);
 

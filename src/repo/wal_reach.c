@@ -14,8 +14,6 @@
 #include "repo/layout.h"
 #include "repo/wal_check.h"
 
-#define WAL_DIR 16 /* characters of a directory's name: timeline and upper half of an LSN */
-#define HEX_UPPER "0123456789ABCDEF"
 
 /* --- deciding --- */
 
@@ -167,8 +165,7 @@ static int see_dir(void *ctx, const struct store_entry *e)
 	struct look *l = ctx;
 	uint64_t timeline, high, per_dir = (UINT64_C(1) << 32) / l->ask->segment_size;
 
-	if ((e->type != STORE_DIR && e->type != STORE_LINK) || strlen(e->name) != WAL_DIR ||
-		!str_all(e->name, WAL_DIR, HEX_UPPER) || !str_hex_to_u64(e->name, 8, &timeline) ||
+	if (!wal_is_dir(e) || !str_hex_to_u64(e->name, 8, &timeline) ||
 		!str_hex_to_u64(e->name + 8, 8, &high))
 		return 0;
 	if (!is_on_line(&l->ask->line, timeline) || high < l->ask->start / per_dir ||
