@@ -22,7 +22,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 
 our @EXPORT = qw(work_dir program pgbackrest pg_versions run_command wait_until full_run deep_run slurp spew
-	snapshot tree_diff same_tree flip_bit truncate_file shell_words spawn_command reap);
+	snapshot tree_diff same_tree flip_bit truncate_file shell_words spawn_command reap kill_after);
 
 my $owner = $$;
 my ($work, $program);
@@ -137,20 +137,38 @@ sub spawn_command {
 	return $process;
 }
 
+sub has_ended {
+	my ($process) = @_;
+	if (!defined $process->{code} && waitpid($process->{pid}, POSIX::WNOHANG()) == $process->{pid}) {
+		$process->{code} = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+	}
+	return defined $process->{code};
+}
+
 # reap(PROCESS, seconds): wait for it (killed when its time is over): exit code as run_command's, all output.
 sub reap {
 	my ($process, $seconds) = @_;
-	return @$process{qw(code output)} if defined $process->{code};
-	my $pid = $process->{pid};
 	my $late = time + ($seconds // 300);
-	until (waitpid($pid, POSIX::WNOHANG()) == $pid) {
-		kill 'KILL', -$pid if time > $late;
+	until (has_ended($process)) {
+		kill 'KILL', -$process->{pid} if time > $late;
 		sleep 0.01;
 	}
-	$process->{code} = $? & 127 ? 128 + ($? & 127) : $? >> 8;
-	$process->{output} = slurp("$process->{files}.out");
-	unlink map { "$process->{files}.$_" } qw(in out);
+	if (!defined $process->{output}) {
+		$process->{output} = slurp("$process->{files}.out");
+		unlink map { "$process->{files}.$_" } qw(in out);
+	}
 	return @$process{qw(code output)};
+}
+
+# kill_after(PROCESS, REGEX, COUNT): killed as soon as its output has COUNT matches, so on a machine of any speed it has done that much;
+# what reap returns (an exit code of its own when it ended before).
+sub kill_after {
+	my ($process, $regex, $count) = @_;
+	until (has_ended($process) || (() = slurp("$process->{files}.out") =~ /$regex/g) >= $count) {
+		sleep 0.002;
+	}
+	kill 'KILL', -$process->{pid} if !has_ended($process);
+	return reap($process);
 }
 
 # wait_until(CODE, seconds): 1 as soon as CODE is true, 0 when it did not become so.

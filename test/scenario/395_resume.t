@@ -14,7 +14,7 @@ use PgStrata::Interop qw(codecs codec_suffix);
 use PgStrata::Recovery qw(copy_tree);
 use POSIX ();
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 my $rounds = $ENV{ROUNDS} // (deep_run() ? 1000 : full_run() ? 200 : 25);
 my $seed = $ENV{SEED} // time ^ $$;
@@ -141,20 +141,17 @@ for my $how ('plain', 'aes') {
 }
 
 my @always = ('--no-online', '--type=full', '--manifest-save-threshold=1', '--no-expire-auto');
-my %duration = (plain => 0.5, aes => 0.5);
 my %count;
 
 sub leftover { my ($dir) = grep { -d && !-l && /F$/ && !-e "$_/backup.manifest" } glob $_[0]->path('repo/backup/demo/2*'); return $dir }
 
-# One run that is killed, if it does not finish before.
+# One run that is killed once some of the files are done.
 sub kill_one {
 	my ($how, @options) = @_;
-	my $process = spawn_command([ $place{$how}->command('backup', @always, @options) ]);
-	sleep $duration{$how} * (0.2 + rand 0.8);
-	kill 'KILL', -$process->{pid};
-	my ($code, $output) = reap($process);
+	my @files = files_of($data);
+	my ($code, $output) = kill_after(spawn_command([ $place{$how}->command('backup', @always, @options) ]),
+		qr/backup file|resumed file/, 1 + int rand 0.7 * @files);
 	$count{killed}++ if $code == 128 + 9;
-	$duration{$how} *= $code == 0 ? 0.9 : 1.02;
 	$count{resumed} += () = $output =~ /checksum resumed file/g;
 	die "killed run: $code\n$output" if $code != 0 && $code != 128 + 9;
 }

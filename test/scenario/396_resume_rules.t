@@ -243,18 +243,15 @@ my $wind = spawn_command([ $pg->bin('psql'), '-Xq', '-h', $pg->socket_dir, '-p',
 	map { my ($one, $other) = (1 + int rand 3000, 1 + int rand 3000); "BEGIN; UPDATE account SET balance = balance - 1 WHERE id = $one; UPDATE account SET balance = balance + 1 WHERE id = $other; COMMIT;"
 		. ($_ % 500 ? '' : 'CHECKPOINT;') . "SELECT pg_sleep(0.001);\n" } 1 .. 20_000);
 my @online = ('--type=full', '--process-max=2', '--manifest-save-threshold=1', '--no-expire-auto');
-my $begin = time;
 my ($code, @said) = $stanza->run('backup', @online);
-ok($code == 0, 'how long does it take') or diag(@said);
-my $duration = time - $begin;
+ok($code == 0, 'how many files are there') or diag(@said);
+my $files = () = $said[0] =~ /backup file/g;
 my $copy = PgStrata::Cluster->new(name => 'copy', init => 0);
 my ($kills, $kept) = (0, 0);
 for my $round (1 .. (full_run() ? 12 : 3)) {
 	for (1 .. 2) {
-		my $process = spawn_command([ $stanza->command('backup', @online) ]);
-		sleep $duration * (0.3 + rand 0.6);
-		kill 'KILL', -$process->{pid};
-		my ($killed, $output) = reap($process);
+		my ($killed, $output) = kill_after(spawn_command([ $stanza->command('backup', @online) ]), qr/backup file|resumed file/,
+			$files * (0.3 + rand 0.6));
 		$kills++ if $killed == 137;
 		$kept += () = $output =~ /checksum resumed file/g;
 	}
