@@ -63,7 +63,7 @@ static int ask_control(struct pg_server *s, struct pg_replay *out)
 {
 	SCOPED_ARENA(a);
 	struct pg_rows r;
-	uint32_t timeline;
+	uint32_t timeline = 0;
 	const char *sql = arena_printf(a, "select c.%s::text, greatest(c.timeline_id, r.min_recovery_end_timeline) "
 		"from pg_control_checkpoint() as c, pg_control_recovery() as r", s->version->sql_control_lsn);
 

@@ -51,9 +51,17 @@ static struct wal_pos at(const struct walk *w, uint64_t segment)
 	return (struct wal_pos){ wal_line_timeline(&w->line, segment), segment };
 }
 
+/* Does recovery from the backup follow the line?  One that begins in the segment in which its timeline is left (of a
+ * standby, just before a promotion) goes on with the child's copy of that segment. */
 static bool on_line(const struct walk *w, const struct wal_range *r)
 {
-	return wal_line_timeline(&w->line, r->start.segment) == r->start.timeline;
+	uint32_t size = w->ask->segment_size;
+	uint64_t left;
+
+	if (wal_line_timeline(&w->line, r->start.segment) == r->start.timeline)
+		return true;
+	return timeline_left_at(&w->line.line, r->start.timeline, &left) && left % size != 0 &&
+	       wal_segment_of(left, size) == r->start.segment;
 }
 
 /* Does a listed backup begin before the segment?  An archive without any backup serves others: then all counts. */

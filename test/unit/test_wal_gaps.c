@@ -137,6 +137,8 @@ static const struct gap_case cases[] = {
 	{ "a former backup lies there", "1/3 1/5 1/9-12", "A=1/3 =1/5 B=1/9", "", "E1/4 E1/6-8" },
 	{ "behind the newest backup nothing expires", "1/3 1/9-10 1/12", "A=1/3 B=1/9", "", "E1/4-8 H1/11:B*1" },
 	{ "a backup's own segment is the backup's affair", "1/3-4 1/6-9", "A=1/3 B=1/5", "", "" },
+	{ "behind a standby's backup that begins where its timeline is left", "1/3-5 2/5-6 2/8", "A=1/5", "2<1@5.5", "H2/7:A*1" },
+	{ "and ends before the other timeline begins", "1/3-5 2/5-6 2/8", "A=1/5", "2<1@5", "U2/7" },
 	{ "its first one of two", "1/3-4 1/6-9", "A=1/3 B=1/5-6", "", "" },
 	{ "and around it", "1/3-4 1/9", "A=1/3 B=1/6", "", "H1/5:A*1 H1/7-8:B*1" },
 	{ "bad", "1/3-5 1/6! 1/7-9", "A=1/3", "", "B1/6:A*1" },
