@@ -245,6 +245,26 @@ struct lock *lock_take(struct arena *a, const char *dir, const char *name, enum 
 	return l;
 }
 
+int lock_adopt(struct arena *a, struct lock *l)
+{
+	if (l->fd < 0)
+		return 0;
+	l->holder = getpid();
+	return l->writes ? write_first_content(a, l) : 0;
+}
+
+void lock_leave(struct lock *l)
+{
+	if (l->fd >= 0)
+		sys.close(l->fd);
+	l->fd = -1;
+}
+
+int lock_descriptor(const struct lock *l)
+{
+	return l->fd;
+}
+
 int lock_progress(struct lock *l, uint64_t size, uint64_t complete)
 {
 	SCOPED_ARENA(a);

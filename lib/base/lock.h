@@ -27,6 +27,15 @@ enum lock_mode { LOCK_EXCLUSIVE, LOCK_SHARED };
 struct lock *lock_take(struct arena *a, const char *dir, const char *name, enum lock_mode mode,
 	const char *exec_id);
 
+/* For a process that goes on in the background: after the fork the child takes the lock over (its process id is
+ * written, its arena removes the file) and the parent leaves it alone (closed, not removed).  It is held all the time.
+ * lock_adopt: ERR_FILE_WRITE.  Nothing for one of the family's. */
+int lock_adopt(struct arena *a, struct lock *l) must_check;
+void lock_leave(struct lock *l);
+
+/* The descriptor that holds it; -1: none. */
+int lock_descriptor(const struct lock *l);
+
 /* Rewrite the content with progress (bytes); written in place, only when it grew by 0.10 %.
  * Nothing for a shared lock or one of the family's. */
 int lock_progress(struct lock *l, uint64_t size, uint64_t complete) must_check;

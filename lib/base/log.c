@@ -244,6 +244,11 @@ void log_file_close(void)
 	logger.file = -1;
 }
 
+int log_file_descriptor(void)
+{
+	return logger.file;
+}
+
 static size_t terminal_width(void)
 {
 	struct winsize size;

@@ -31,6 +31,9 @@ void log_configure(const struct log_config *cfg);
 void log_file_open(const char *path);
 void log_file_close(void);
 
+/* For processes that close what they do not need; -1: none. */
+int log_file_descriptor(void);
+
 /* The number after P: 0 in the main process, 1.. in workers. */
 void log_process(unsigned number);
 

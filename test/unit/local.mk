@@ -21,7 +21,7 @@ unit_tests += test/unit/test_plan_standby
 unit_tests += test/unit/test_wal_find test/unit/test_wal_get test/unit/test_wal_put
 # src/config, src/cmd
 unit_tests += test/unit/test_conf_file test/unit/test_config_load test/unit/test_config_values
-unit_tests +=  test/unit/test_help test/unit/test_options test/unit/test_archive_exit
+unit_tests += test/unit/test_help test/unit/test_options test/unit/test_archive_exit
 unit_tests += test/unit/test_recovery test/unit/test_restore_select
 unit_tests += test/unit/test_wal_reach
 unit_tests += test/unit/test_restore_map

@@ -150,6 +150,45 @@ static void a_child_does_not_release(void **state)
 	assert_int_equal(file_exists(file_path), 0);
 }
 
+/* The lock of a child that goes on alone is never free; it ends with the last who has its descriptor. */
+static void a_child_goes_on_with_it(void **state)
+{
+	struct arena *a = arena_new();
+	struct lock *l = lock_take(a, folder, NAME, LOCK_EXCLUSIVE, ID_A);
+	int told[2], go[2];
+	char byte = 0;
+
+	assert_non_null(l);
+	assert_true(lock_descriptor(l) > 2);
+	assert_int_equal(pipe(told), 0);
+	assert_int_equal(pipe(go), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(go[1]);
+		byte = lock_adopt(a, l) == 0;
+		if (write(told[1], &byte, 1) != 1 || read(go[0], &byte, 1) != 0)
+			_exit(1);
+		arena_free(a);
+		_exit(0);
+	}
+	close(go[0]);
+	lock_leave(l);
+	assert_int_equal(lock_descriptor(l), -1);
+	arena_free(a);
+	assert_int_equal(read(told[0], &byte, 1), 1);
+	assert_int_equal(byte, 1);
+	SCOPED_ARENA(tmp);
+	assert_file_says(arena_printf(tmp, "{\"execId\":\"" ID_A "\",\"pid\":%ld}", (long)pid));
+	assert_int_equal(try_in_child(LOCK_EXCLUSIVE, ID_B), 50);
+	close(go[1]);
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(file_exists(file_path), 0);
+	close(told[0]);
+	close(told[1]);
+}
+
 static void a_stale_file_is_taken_over(void **state)
 {
 	SCOPED_ARENA(a);
@@ -423,6 +462,7 @@ int main(void)
 		cmocka_unit_test_setup(progress_is_written_in_steps, clear),
 		cmocka_unit_test_setup(looking_tells_what_the_holder_says, clear),
 		cmocka_unit_test_setup(who_has_it_open, clear),
+		cmocka_unit_test_setup(a_child_goes_on_with_it, clear),
 		cmocka_unit_test_setup(foreign_contents_are_survived, clear),
 		cmocka_unit_test_setup(the_directory_is_made, clear),
 		cmocka_unit_test_setup(failures_name_what_to_do, clear),
