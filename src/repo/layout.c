@@ -90,6 +90,16 @@ char *layout_wal_dir(struct arena *a, const char *stanza, const char *archive_id
 	return arena_printf(a, "archive/%s/%s", stanza, archive_id);
 }
 
+char *layout_drop_dir(struct arena *a, const char *stanza, const char *archive_id)
+{
+	return arena_printf(a, "archive/%s/%s/pgstrata/gap", stanza, archive_id);
+}
+
+char *layout_drop(struct arena *a, const char *stanza, const char *archive_id, const char *id)
+{
+	return arena_printf(a, "archive/%s/%s/pgstrata/gap/%s" DROP_SUFFIX, stanza, archive_id, id);
+}
+
 char *layout_backup_dir(struct arena *a, const char *stanza, const char *label)
 {
 	return arena_printf(a, "backup/%s/%s", stanza, label);

@@ -27,6 +27,10 @@ bool layout_version_ok(const char *version);
 bool layout_archive_id_parse(const char *name, uint32_t *history_id);
 /* Where a file of the archive lies: archive/demo/18-1[/0000000100000000]; name as PostgreSQL gives it. */
 char *layout_wal_dir(struct arena *a, const char *stanza, const char *archive_id, const char *name);
+/* Notes of dropped WAL, and one of them. */
+char *layout_drop_dir(struct arena *a, const char *stanza, const char *archive_id);
+char *layout_drop(struct arena *a, const char *stanza, const char *archive_id, const char *id);
+#define DROP_SUFFIX ".json"
 char *layout_backup_dir(struct arena *a, const char *stanza, const char *label);
 char *layout_manifest(struct arena *a, const char *stanza, const char *label);
 char *layout_history_manifest(struct arena *a, const char *stanza, const char *label);

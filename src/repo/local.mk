@@ -1,3 +1,4 @@
+libstrata_a_SOURCES += src/repo/wal_drop.c src/repo/wal_drop.h src/repo/wal_loss.c src/repo/wal_loss.h
 libstrata_a_SOURCES += src/repo/wal_check.c src/repo/wal_check.h
 libstrata_a_SOURCES += src/repo/wal_find.c src/repo/wal_find.h
 libstrata_a_SOURCES += src/repo/wal_get.c src/repo/wal_get.h
@@ -32,6 +33,8 @@ libstrata_a_SOURCES += src/repo/wal_reach.c src/repo/wal_reach.h
 libstrata_a_SOURCES += src/repo/retention.c src/repo/retention_wal.c src/repo/retention.h
 libstrata_a_SOURCES += src/repo/file_check.c src/repo/file_check.h
 libstrata_a_SOURCES += src/repo/wal_gaps.c src/repo/wal_gaps.h
+libstrata_a_SOURCES += src/repo/wal_lines.c src/repo/wal_lines.h src/repo/wal_survey.c src/repo/wal_survey.h
 libstrata_a_SOURCES += src/repo/block_load.c src/repo/block_load.h
 libstrata_a_SOURCES += src/repo/block_put.c src/repo/block_put.h
 libstrata_a_SOURCES += src/repo/block_size.c src/repo/block_size.h
+libstrata_a_SOURCES += src/repo/wal_copy.c src/repo/wal_copy.h

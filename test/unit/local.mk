@@ -28,3 +28,4 @@ unit_tests += test/unit/test_restore_map
 unit_tests += test/unit/test_block_map test/unit/test_block_get test/unit/test_block_put test/unit/test_block_size
 unit_tests += test/unit/test_retention test/unit/test_retention_model
 unit_tests += test/unit/test_file_check test/unit/test_verify test/unit/test_wal_gaps
+unit_tests += test/unit/test_wal_lines test/unit/test_wal_copy
