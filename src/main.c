@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "cmd/cmd.h"
+#include "cmd/locks.h"
 #include "config/load.h"
 #include "repo/layout.h"
 
@@ -80,8 +81,9 @@ static int set_priority(const struct config *cfg)
 
 static void start_log(const struct config *cfg)
 {
-	/* stdout belongs to the JSON of a dry run, for the program that reads it */
-	bool json = cfg->dry_run && cfg->output && strcmp(cfg->output, "json") == 0;
+	/* stdout belongs to the JSON, for the program that reads it */
+	bool report = cfg->dry_run || cfg->command == CMD_INFO || (cfg->command == CMD_VERIFY && cfg->archive);
+	bool json = report && cfg->output && strcmp(cfg->output, "json") == 0;
 	enum log_level console = cfg->log_level_console, err = cfg->log_level_stderr;
 	const struct log_config log = {
 		.console = json ? LOG_OFF : console,
@@ -132,29 +134,14 @@ static void log_end(
 	log_print(frame_level(cfg), "%s command end: %s", command_name(cfg->command), result);
 }
 
-/*
- * One exclusive lock per repository.  Releases of pgBackRest before 2.60 know one lock for all of
- * them; holding that one shared keeps them out and our own runs on other repositories in.
- */
 static int take_lock(struct arena *a, const struct config *cfg, const char *type)
 {
-	const char *old = arena_printf(a, "%s-%s.lock", cfg->stanza, type);
+	cmd_locks held;
 
-	if (!lock_take(a, cfg->lock_path, old, LOCK_SHARED, cfg->exec_id))
+	if (cmd_lock(a, cfg, type, &held) != 0)
 		return -1;
-	for (size_t i = 0; i < cfg->repo.n; i++) {
-		unsigned key = cfg->repo.v[i].key;
-		struct lock *held;
-
-		if (cfg->repo_key != 0 && key != cfg->repo_key)
-			continue;
-		held = lock_take(a, cfg->lock_path,
-			arena_printf(a, "%s-%s-%u.lock", cfg->stanza, type, key), LOCK_EXCLUSIVE,
-			cfg->exec_id);
-		if (!held)
-			return -1;
-		cmd_progress_lock(held);
-	}
+	for (size_t i = 0; i < held.n; i++)
+		cmd_progress_lock(held.v[i]);
 	return 0;
 }
 

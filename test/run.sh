@@ -30,7 +30,7 @@ for argument in "$@"; do
 	esac
 done
 
-test_packages="$build_packages libcmocka-dev perl pgbackrest postgresql zstd"
+test_packages="$build_packages libcmocka-dev openssh-server perl pgbackrest postgresql zstd"
 ci_packages="$test_packages clang debootstrap xz-utils"
 deep_packages="$test_packages clang libclang-rt-dev"
 passed=0 failed=0 skipped=0

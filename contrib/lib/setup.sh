@@ -7,7 +7,7 @@
 
 # What a build needs.  libc6-dev is named because gcc only recommends it.
 build_packages="autoconf automake make gcc libc6-dev pkgconf libpq-dev libssl-dev zlib1g-dev liblz4-dev
-	libzstd-dev libbz2-dev libxxhash-dev libiniparser-dev"
+	libzstd-dev libbz2-dev libxxhash-dev libiniparser-dev libssh2-1-dev"
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -58,7 +58,8 @@ missing_packages() {
 }
 
 # need_packages NAME...: install what is missing.  Debian's postgresql package would make a cluster
-# "main" and start it: a setting that stands only while we install prevents that.
+# "main" and start it, and openssh-server would listen: settings that stand only while we install
+# prevent that, and a new sshd does not start with the machine either.
 need_packages() {
 	command -v dpkg-query >/dev/null 2>&1 || die "this script installs with apt: it needs Debian 12 or newer.
 Elsewhere install the counterparts of: $(echo $*)
@@ -73,11 +74,14 @@ then: autoreconf -fi && mkdir build && cd build && ../configure && make"
 		had_dir=$(ls -d "${setting%/*}" 2>/dev/null || true)
 		mkdir -p "${setting%/*}"
 		printf "create_main_cluster = false\n" >"$setting"
-		trap "rm -f \"$setting\" \"$log\"; [ -n \"$had_dir\" ] || rmdir \"${setting%/*}\" 2>/dev/null || :" EXIT
+		policy=/usr/sbin/policy-rc.d
+		if [ -e "$policy" ]; then policy=; else printf "#!/bin/sh\nexit 101\n" >"$policy"; chmod 755 "$policy"; fi
+		trap "rm -f \"$setting\" \"$log\" $policy; [ -n \"$had_dir\" ] || rmdir \"${setting%/*}\" 2>/dev/null || :" EXIT
 		trap "exit 1" HUP INT TERM
 		{ apt-get update -qq -o Acquire::Retries=3 &&
 			apt-get install -y -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 \
 				--no-install-recommends "$@"; } </dev/null >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+		case " $* " in *" openssh-server "*) systemctl -q disable ssh.service ssh.socket 2>/dev/null || : ;; esac
 	' sh $missing || die "could not install: $missing
 As root: apt-get update && apt-get install $missing"
 }

@@ -11,4 +11,8 @@
 int archive_load(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
 	struct archive_info *out) must_check;
 
+/* Every archive of a repository that held this cluster, newest first; n: how many. */
+struct wal_place *archive_places(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	const struct archive_info *info, const char *version, uint64_t system_id, size_t *n);
+
 #endif

@@ -11,9 +11,9 @@
 
 #include "base/log.h"
 #include "cmd/archive.h"
+#include "cmd/archive_get_async.h"
 #include "repo/cluster.h"
 #include "repo/layout.h"
-#include "repo/wal_get.h"
 
 static int check_params(const struct config *cfg)
 {
@@ -41,18 +41,10 @@ static int check_label(struct arena *a, struct store *pg, const struct pg_contro
 	return err_hint("was the backup_label file removed?");
 }
 
-/* Every archive id that held this cluster, newest first. */
 static int find_places(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
 	const struct archive_info *info, const struct pg_control *control, struct wal_get_repo *out)
 {
-	out->places = arena_zalloc(a, info->history.n * sizeof(*out->places));
-	out->n = 0;
-	for (size_t i = info->history.n; i > 0; i--) {
-		const struct archive_db *db = &info->history.v[i - 1];
-		if (db->system_id == control->system_id &&
-			strcmp(db->version, control->version->name) == 0)
-			out->places[out->n++] = ctx_wal_place(a, cfg, repo, info, db);
-	}
+	out->places = archive_places(a, cfg, repo, info, control->version->name, control->system_id, &out->n);
 	if (out->n > 0)
 		return 0;
 	return err_set(ERR_ARCHIVE_MISMATCH,
@@ -61,12 +53,11 @@ static int find_places(struct arena *a, const struct config *cfg, const struct c
 		control->version->name, control->system_id);
 }
 
-static int open_repos(struct arena *a, const struct config *cfg, const struct pg_control *control,
-	struct wal_get_repo **out, size_t *n)
+int archive_get_repos(struct arena *a, const struct archive_get *g, struct wal_get_repo **out, size_t *n)
 {
 	struct ctx_repos repos;
 
-	if (ctx_repos(a, cfg, &repos) != 0)
+	if (ctx_repos(a, g->cfg, &repos) != 0)
 		return -1;
 	*n = repos.n;
 	*out = arena_zalloc(a, repos.n * sizeof(**out));
@@ -74,8 +65,8 @@ static int open_repos(struct arena *a, const struct config *cfg, const struct pg
 		struct wal_get_repo *r = &(*out)[i];
 		struct archive_info info;
 		r->key = repos.v[i].key;
-		if (archive_load(a, cfg, &repos.v[i], &info) != 0 ||
-			find_places(a, cfg, &repos.v[i], &info, control, r) != 0)
+		if (archive_load(a, g->cfg, &repos.v[i], &info) != 0 ||
+			find_places(a, g->cfg, &repos.v[i], &info, &g->control, r) != 0)
 			r->failed = err_take(a);
 	}
 	return 0;
@@ -91,35 +82,52 @@ static int read_control(struct arena *a, const struct config *cfg, const struct 
 	return check_label(a, pg, control);
 }
 
-int cmd_archive_get(struct arena *a, const struct config *cfg)
+static int prepare(struct arena *a, const struct config *cfg, struct archive_get *g)
 {
-	struct wal_get_opts o = {.gap_wait_ms =
-			archive_get_is_repeated(cfg->pg.v[0].path) ? 0 : cfg->archive_timeout,
-		.gap_is_end = strcmp(cfg->archive_gap, "end") == 0,
-		.buffer_size = (size_t)cfg->buffer_size};
 	const struct pg_version *forced;
-	struct wal_get_repo *repos;
-	struct pg_control control;
-	const char *from;
-	size_t n;
 
-	if (check_params(cfg) != 0 || ctx_wal_path(a, cfg, cfg->params.v[1], &o.dest) != 0)
+	*g = (struct archive_get){.cfg = cfg,
+		.opts = {.gap_wait_ms = archive_get_is_repeated(cfg->pg.v[0].path) ? 0 : cfg->archive_timeout,
+			.gap_is_end = strcmp(cfg->archive_gap, "end") == 0,
+			.buffer_size = (size_t)cfg->buffer_size}};
+	if (check_params(cfg) != 0 || ctx_wal_path(a, cfg, cfg->params.v[1], &g->opts.dest) != 0)
 		return -1;
-	if (ctx_forced_version(cfg, &forced) != 0 || read_control(a, cfg, forced, &control) != 0)
+	if (ctx_forced_version(cfg, &forced) != 0 || read_control(a, cfg, forced, &g->control) != 0)
 		return -1;
-	o.name = cfg->params.v[0];
+	g->opts.name = cfg->params.v[0];
 	/* A fork that had to be forced into a version has WAL headers that no version has; what was stored
 	 * without the check must come back without it. */
-	o.expect = (struct wal_expect){control.version->name, control.system_id,
-		control.wal_segment_size};
+	g->opts.expect = (struct wal_expect){g->control.version->name, g->control.system_id,
+		g->control.wal_segment_size};
 	if (forced != NULL || !cfg->archive_header_check)
-		o.expect.version = NULL;
-	if (open_repos(a, cfg, &control, &repos, &n) != 0)
+		g->opts.expect.version = NULL;
+	return 0;
+}
+
+int archive_get_sync(struct arena *a, const struct archive_get *g)
+{
+	struct wal_get_repo *repos;
+	struct wal_got got;
+	size_t n;
+
+	if (archive_get_repos(a, g, &repos, &n) != 0)
 		return -1;
-	int rc = wal_get(a, &o, repos, n, &from);
+	int rc = wal_get(a, &g->opts, repos, n, &got);
 	if (rc == WAL_GOT)
-		log_info("found %s in the %s archive", o.name, from);
+		log_info("found %s in the %s archive", g->opts.name, got.from);
 	else if (rc == WAL_ABSENT)
-		log_info("unable to find %s in the archive", o.name);
+		log_info("unable to find %s in the archive", g->opts.name);
 	return rc;
+}
+
+int cmd_archive_get(struct arena *a, const struct config *cfg)
+{
+	struct archive_get g;
+
+	if (prepare(a, cfg, &g) != 0)
+		return -1;
+	/* history files come once each, and others are small */
+	if (cfg->archive_async && wal_kind(g.opts.name) == WAL_SEGMENT)
+		return archive_get_async(a, &g);
+	return archive_get_sync(a, &g);
 }

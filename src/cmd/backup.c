@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "cmd/cmd.h"
+#include "cmd/losses.h"
 #include "repo/catalog.h"
 #include "repo/scan.h"
 #include "stream/cipher.h"
@@ -50,6 +51,37 @@ static int check_stanza(struct backup *b)
 	b->archive = ctx_wal_place(a, b->cfg, b->repo, &b->infos.archive,
 		archive_info_current(&b->infos.archive));
 	b->expect = (struct wal_expect){ db->version, db->system_id, b->cluster.control.wal_segment_size };
+	return 0;
+}
+
+/* Since the newest backup: older gaps have been told of by that one. */
+static int report_drops(struct backup *b)
+{
+	const struct archive_db *db = archive_info_current(&b->infos.archive);
+	const struct backup_line *newest = NULL;
+	struct wal_wanted wanted;
+	wal_losses losses;
+
+	wal_wanted_by(b->arena, &b->infos.backup, db->id, &wanted);
+	for (size_t i = 0; i < b->infos.backup.backups.n; i++) {
+		const struct backup_line *line = &b->infos.backup.backups.v[i];
+		if (line->db_id == db->id && line->archive_start != NULL)
+			newest = line;
+	}
+	if (newest != NULL) {
+		wanted.since = newest->start;
+		wanted.starts.v[0] = newest->archive_start;
+		wanted.starts.n = 1;
+	}
+	if (wal_losses_load(b->arena, &b->archive, &wanted, &losses) != 0) {
+		if (err_code() == ERR_TERM)
+			return -1;
+		log_warn("unable to look for notes of dropped WAL: [%s] %s", err_class(err_code()), err_msg());
+		err_clear();
+		return 0;
+	}
+	losses_warn(b->repo->key, &losses,
+		"point-in-time recovery over it is impossible; from this backup on it is possible again.");
 	return 0;
 }
 
@@ -92,7 +124,8 @@ static int choose_storage(struct backup *b)
 			cfg->compress_type);
 	m->level = (int)cfg->compress_level;
 	m->bundle = b->repo->cfg->bundle;
-	b->hardlink = b->repo->cfg->hardlink;
+	/* as the reference, which does not mind being asked for it */
+	b->hardlink = b->repo->cfg->hardlink && b->repo->store->driver->hard_link != NULL;
 	resolve_page_checks(b);
 	if (backup_block_rules(b) != 0 || backup_choose_prior(b) != 0)
 		return -1;
@@ -206,7 +239,7 @@ int cmd_backup(struct arena *a, const struct config *cfg)
 	if (ctx_check_stop(a, cfg) != 0 || annotations_check(&cfg->annotation) != 0 || choose_repo(&b) != 0)
 		return -1;
 	if (ctx_forced_version(cfg, &b.forced) != 0 || backup_open_clusters(&b) != 0 ||
-		check_stanza(&b) != 0 || choose_storage(&b) != 0)
+		check_stanza(&b) != 0 || report_drops(&b) != 0 || choose_storage(&b) != 0)
 		return -1;
 	if (cfg->online ? ctx_check_archiving(cfg, &b.cluster.server) != 0 : check_offline(&b) != 0)
 		return -1;

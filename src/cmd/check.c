@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cmd/check_wal.h"
 #include "cmd/ctx.h"
+#include "cmd/losses.h"
 #include "config/load.h"
 #include "repo/layout.h"
 #include "repo/scan.h"
@@ -44,8 +46,26 @@ static int check_wal(struct arena *a, const struct config *cfg, const struct ctx
 	log_info("check repo%u archive for WAL (primary)", repo->key);
 	if (wal_wait(a, &place, segment, &expect, cfg->archive_timeout, &found) != 0)
 		return -1;
+	if (check_wal_is_ours(c, repo->key, segment, &found) != 0)
+		return -1;
 	log_info("WAL segment %s successfully archived to '%s' on repo%u", segment,
 		store_name(a, repo->store, found.path), repo->key);
+	return check_wal_history(c, &place, repo->key, segment, cfg->archive_timeout);
+}
+
+/* WAL that was given up, and that recovery from a listed backup would need. */
+static int check_drops(struct arena *a, const struct config *cfg, const struct ctx_repo *repo,
+	const struct ctx_infos *infos)
+{
+	const struct archive_db *db = archive_info_current(&infos->archive);
+	const struct wal_place place = ctx_wal_place(a, cfg, repo, &infos->archive, db);
+	struct wal_wanted wanted;
+	wal_losses losses;
+
+	wal_wanted_by(a, &infos->backup, db->id, &wanted);
+	if (wal_losses_load(a, &place, &wanted, &losses) != 0)
+		return -1;
+	losses_warn(repo->key, &losses, "recovery cannot pass it, except from a later backup.");
 	return 0;
 }
 
@@ -56,7 +76,7 @@ static int check_standby(struct arena *a, const struct config *cfg, const struct
 
 	for (size_t i = 0; i < repos->n; i++) {
 		log_info("check repo%u (standby)", repos->v[i].key);
-		if (check_repo(cfg, c, &repos->v[i], &infos, a) != 0)
+		if (check_repo(cfg, c, &repos->v[i], &infos, a) != 0 || check_drops(a, cfg, &repos->v[i], &infos) != 0)
 			return -1;
 	}
 	log_info("switch wal not performed because this is a standby");
@@ -79,7 +99,8 @@ static int check_primary(struct arena *a, const struct config *cfg, const struct
 	if (pg_switch_wal(a, &c->server, RESTORE_POINT, &segment) != 0)
 		return -1;
 	for (size_t i = 0; i < repos->n; i++)
-		if (check_wal(a, cfg, c, &repos->v[i], &infos[i], segment) != 0)
+		if (check_wal(a, cfg, c, &repos->v[i], &infos[i], segment) != 0 ||
+			check_drops(a, cfg, &repos->v[i], &infos[i]) != 0)
 			return -1;
 	return 0;
 }

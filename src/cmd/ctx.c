@@ -13,6 +13,35 @@
 #include "cmd/stop_file.h"
 #include "config/load.h"
 #include "repo/layout.h"
+#include "store/sftp.h"
+
+static enum sftp_check sftp_check_of(const char *word)
+{
+	if (strcmp(word, "accept-new") == 0)
+		return SFTP_CHECK_ACCEPT_NEW;
+	if (strcmp(word, "fingerprint") == 0)
+		return SFTP_CHECK_FINGERPRINT;
+	return strcmp(word, "none") == 0 ? SFTP_CHECK_NONE : SFTP_CHECK_STRICT;
+}
+
+static struct store *open_sftp(struct arena *a, const struct config *cfg, const struct config_repo *r)
+{
+	const struct sftp_server server = {
+		.host = r->sftp_host,
+		.user = r->sftp_host_user,
+		.port = (unsigned)r->sftp_host_port,
+		.private_key = r->sftp_private_key_file,
+		.public_key = r->sftp_public_key_file,
+		.passphrase = r->sftp_private_key_passphrase,
+		.check = sftp_check_of(r->sftp_host_key_check_type),
+		.hash = r->sftp_host_key_hash_type,
+		.fingerprint = r->sftp_host_fingerprint,
+		.known_hosts = r->sftp_known_host,
+		.timeout_ms = cfg->io_timeout,
+	};
+
+	return store_sftp(a, &server, r->path);
+}
 
 int ctx_repos(struct arena *a, const struct config *cfg, struct ctx_repos *out)
 {
@@ -26,7 +55,7 @@ int ctx_repos(struct arena *a, const struct config *cfg, struct ctx_repos *out)
 		repo->key = r->key;
 		repo->cfg = r;
 		repo->pass = r->cipher_pass;
-		repo->store = store_posix(a, r->path);
+		repo->store = strcmp(r->type, "sftp") == 0 ? open_sftp(a, cfg, r) : store_posix(a, r->path);
 		repo->store->buffer_size = (size_t)cfg->buffer_size;
 	}
 	return 0;

@@ -7,7 +7,8 @@
  *    backups, and what others are based on goes last.  Interrupted before, reconciliation lists again
  *    what is whole, interrupted in between, what is still whole.
  * 4. Directories, newest first.
- * 5. WAL, which no listed backup needs any more.
+ * 5. WAL, which no listed backup needs any more, and after it the notes of WAL that was dropped: as long as any of it
+ *    is there, so is what says why some is not.
  * 6. History manifests.
  *
  * The format puts 3 before 1 (repository.md 10.2): the result is the same, but an interruption would
@@ -165,6 +166,25 @@ static int remove_part(struct expire *e, const char *archive_id, const struct ex
 				    store_remove_files(store, part->dir, &part->files);
 }
 
+static int carry_drops(struct expire *e, const struct expire_archive *archive)
+{
+	const struct wal_place *place = &archive->place;
+
+	for (size_t i = 0; i < archive->drops.n; i++) {
+		const struct wal_drop *d = &archive->drops.v[i];
+
+		if (d->files.n > 0)
+			log_info("repo%u: %s remove note of dropped WAL %s, start = %s, stop = %s", e->repo->key,
+				place->archive_id, d->id, d->files.v[0], d->files.v[d->files.n - 1]);
+		else
+			log_info("repo%u: %s remove damaged note of dropped WAL %s", e->repo->key, place->archive_id,
+				d->id);
+		if (!e->cfg->dry_run && (sig_check() != 0 || wal_drop_remove(place, d->id) != 0))
+			return -1;
+	}
+	return 0;
+}
+
 static int carry_ranges(struct expire *e, const struct expire_archive *archive)
 {
 	const struct retention_archive *w = archive->decision;
@@ -194,9 +214,10 @@ static int carry_ranges(struct expire *e, const struct expire_archive *archive)
 		log_info("repo%u: %s no archive to remove", key, w->archive_id);
 	for (size_t i = 0; i < archive->timelines.n; i++)
 		log_info("repo%u: %s remove history file %s", key, w->archive_id, archive->timelines.v[i]);
-	if (archive->timelines.n == 0 || e->cfg->dry_run)
-		return 0;
-	return store_remove_files(e->repo->store, archive->dir, &archive->timelines);
+	if (archive->timelines.n > 0 && !e->cfg->dry_run &&
+		store_remove_files(e->repo->store, archive->dir, &archive->timelines) != 0)
+		return -1;
+	return carry_drops(e, archive);
 }
 
 static int carry_archive(struct expire *e, const struct expire_archive *archive)

@@ -215,6 +215,41 @@ static int plan_timelines(struct expire *e, struct expire_archive *archive)
 	return 0;
 }
 
+/* The start of the oldest backup that this archive serves. */
+static int64_t oldest_start(const struct expire *e, const struct retention_archive *w)
+{
+	int64_t oldest = INT64_MAX;
+
+	for (size_t i = 0; i < e->r.rows.n; i++) {
+		const struct retention_row *row = &e->r.rows.v[i];
+		uint32_t id;
+		if (!row->goes && layout_archive_id_parse(w->archive_id, &id) && row->line->db_id == id &&
+			row->line->start < oldest)
+			oldest = row->line->start;
+	}
+	return oldest;
+}
+
+/* Notes of WAL all of which would go if it were there. */
+static int plan_drops(struct expire *e, struct expire_archive *archive)
+{
+	int64_t oldest = oldest_start(e, archive->decision);
+	wal_drops drops;
+
+	if (wal_drops_load(e->a, &archive->place, &drops) != 0)
+		return -1;
+	for (size_t i = 0; i < drops.n; i++) {
+		const struct wal_drop *d = &drops.v[i];
+		bool goes = d->files.n > 0 || wal_drop_is_before(d, oldest);
+		for (size_t k = 0; goes && k < d->files.n; k++)
+			goes = retention_wal_file_goes(archive->decision, d->files.v[k]) ||
+				retention_timeline_goes(archive->decision, d->files.v[k]);
+		if (goes)
+			vec_push(&archive->drops, *d);
+	}
+	return 0;
+}
+
 static int plan_wal(struct expire *e)
 {
 	const char *root = layout_archive_root(e->a, e->cfg->stanza);
@@ -226,16 +261,20 @@ static int plan_wal(struct expire *e)
 		struct expire_archive archive = { .decision = &e->decisions.v[i] };
 		int rc;
 
+		archive.place = (struct wal_place){ e->repo->store, e->cfg->stanza, archive.decision->archive_id,
+			e->infos.archive.cipher_pass };
 		archive.dir = path_join(e->a, root, archive.decision->archive_id);
 		vec_init(&archive.runs, e->a);
 		vec_init(&archive.timelines, e->a);
+		vec_init(&archive.drops, e->a);
 		rc = store_stat(e->a, e->repo->store, archive.dir, &entry);
 		if (rc == STORE_ABSENT)
 			continue;
 		if (rc != 0)
 			return -1;
 		if (archive.decision->fate == FATE_MIXED &&
-			(plan_segments(e, &archive) != 0 || plan_timelines(e, &archive) != 0))
+			(plan_segments(e, &archive) != 0 || plan_timelines(e, &archive) != 0 ||
+				plan_drops(e, &archive) != 0))
 			return -1;
 		vec_push(&e->archives, archive);
 	}

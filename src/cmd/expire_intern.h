@@ -6,6 +6,7 @@
 
 #include "cmd/ctx.h"
 #include "repo/retention.h"
+#include "repo/wal_drop.h"
 
 /* Files of one directory, or the directory with all that is in it. */
 struct expire_part {
@@ -21,9 +22,11 @@ struct expire_run {
 
 struct expire_archive {
 	const struct retention_archive *decision;
+	struct wal_place place;
 	const char *dir;
 	VEC(struct expire_run) runs;
 	strvec timelines; /* history files that go */
+	wal_drops drops;  /* notes of dropped WAL that go */
 };
 
 struct expire_year {

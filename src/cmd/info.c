@@ -48,6 +48,11 @@ const char *info_cipher(const struct info_stanza *s)
 	return s->repos[0].cipher;
 }
 
+bool info_is_full(const struct config *cfg)
+{
+	return cfg->detail_level == NULL || strcmp(cfg->detail_level, "progress") != 0;
+}
+
 bool info_is_template(const char *database)
 {
 	return strcmp(database, "template0") == 0 || strcmp(database, "template1") == 0;
@@ -64,26 +69,26 @@ static size_t utf8_length(const unsigned char *s)
 	return len;
 }
 
-/* A message may hold bytes of a damaged file; they must not make invalid JSON. */
-static void make_readable(char *text)
+char *info_readable(struct arena *a, const char *text)
 {
-	for (unsigned char *s = (unsigned char *)text; *s != '\0';) {
+	char *copy = arena_strdup(a, text);
+
+	for (unsigned char *s = (unsigned char *)copy; *s != '\0';) {
 		size_t len = utf8_length(s);
 		if (len == 0 || (*s < ' ' && *s != '\n' && *s != '\t'))
 			*s = '?';
 		s += len == 0 ? 1 : len;
 	}
+	return copy;
 }
 
 static const char *error_text(struct arena *a, const struct err_value *v)
 {
 	const char *more = v->code != ERR_CRYPTO ? "" : "\nHINT: use option --stanza if encryption settings are "
 		"different for the stanza than the global settings.";
-	char *text = arena_printf(a, "[%s] %s%s%s%s", err_class(v->code), v->msg,
-		*v->hints == '\0' ? "" : "\n", v->hints, more);
 
-	make_readable(text);
-	return text;
+	return info_readable(a, arena_printf(a, "[%s] %s%s%s%s", err_class(v->code), v->msg,
+		*v->hints == '\0' ? "" : "\n", v->hints, more));
 }
 
 static void take_error(struct arena *a, struct info_repo *r)
@@ -92,16 +97,36 @@ static void take_error(struct arena *a, struct info_repo *r)
 	r->error = error_text(a, err_take(a));
 }
 
-static int load_archives(struct arena *a, const char *stanza, struct info_repo *r)
+/* All of it only if that is wanted; what was dropped, always. */
+static int look_into(struct arena *a, const struct config *cfg, const struct info_repo *r,
+	const struct wal_place *place, struct info_archive *ar)
+{
+	struct wal_wanted wanted;
+
+	wal_wanted_by(a, &r->backup, ar->db->id, &wanted);
+	if (wal_losses_load(a, place, &wanted, &ar->losses) != 0)
+		return -1;
+	if (!cfg->archive)
+		return 0;
+	if (wal_survey(a, place, ar->db, &ar->survey) != 0)
+		return -1;
+	ar->surveyed = true;
+	return 0;
+}
+
+static int load_archives(struct arena *a, const struct config *cfg, const char *stanza, struct info_repo *r)
 {
 	for (size_t i = 0; i < r->archive.history.n; i++) {
 		const struct archive_db *db = &r->archive.history.v[i];
-		struct info_archive ar = { layout_archive_id(a, db->version, db->id), db, NULL, NULL };
+		struct info_archive ar = { .id = layout_archive_id(a, db->version, db->id), .db = db };
 		const struct wal_place place = { r->store, stanza, ar.id, r->archive.cipher_pass };
 		if (wal_min_max(a, &place, &ar.min, &ar.max) != 0)
 			return -1;
-		if (ar.min != NULL || db->id == r->archive.current)
-			vec_push(&r->archives, ar);
+		if (ar.min == NULL && db->id != r->archive.current)
+			continue;
+		vec_push(&r->archives, ar);
+		if (look_into(a, cfg, r, &place, &r->archives.v[r->archives.n - 1]) != 0)
+			return -1;
 	}
 	return 0;
 }
@@ -142,7 +167,7 @@ static int load_repo(struct arena *a, const struct config *cfg, const char *stan
 	if (look_at_backup(a, cfg, stanza, first, r) != 0)
 		return -1;
 	r->code = r->backup.backups.n == 0 ? INFO_NO_BACKUP : INFO_OK;
-	if (load_archives(a, stanza, r) != 0)
+	if (load_archives(a, cfg, stanza, r) != 0)
 		return -1;
 	r->loaded = true;
 	return 0;
@@ -233,7 +258,7 @@ static int look_at_restore(struct arena *a, const struct config *cfg, struct inf
 static int gather(struct arena *a, const struct config *cfg, const struct ctx_repos *repos,
 	const char *name, struct info_stanza *s)
 {
-	bool progress = cfg->detail_level != NULL && strcmp(cfg->detail_level, "progress") == 0;
+	bool progress = !info_is_full(cfg);
 
 	s->name = name;
 	s->repo_n = repos->n;
@@ -257,6 +282,7 @@ static int gather(struct arena *a, const struct config *cfg, const struct ctx_re
 			add_backups(a, cfg, s, r);
 	}
 	judge_set(cfg, s);
+	info_judge(a, s);
 	qsort(s->backups.v, s->backups.n, sizeof(*s->backups.v), by_stop);
 	s->code = common_code(s);
 	return look_at_restore(a, cfg, s);
@@ -296,7 +322,7 @@ static int check_options(const struct config *cfg)
 {
 	if (cfg->set == NULL)
 		return 0;
-	if (cfg->detail_level != NULL && strcmp(cfg->detail_level, "progress") == 0)
+	if (!info_is_full(cfg))
 		return err_set(ERR_OPTION_INVALID, "option 'set' cannot be used with option 'detail-level' = "
 			"'progress'");
 	return 0;
@@ -310,6 +336,7 @@ static void invalid_stanza(struct arena *a, const struct ctx_repos *repos, const
 	s->repo_n = repos->n;
 	s->repos = arena_zalloc(a, repos->n * sizeof(*s->repos));
 	vec_init(&s->backups, a);
+	vec_init(&s->combined, a);
 	for (size_t i = 0; i < repos->n; i++) {
 		s->repos[i].key = repos->v[i].key;
 		vec_init(&s->repos[i].archives, a);

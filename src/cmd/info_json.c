@@ -9,24 +9,24 @@
 #include "base/str.h"
 #include "form/json.h"
 
-static void put_key_str(struct json_out *j, const char *key, const char *value)
+void info_key_str(struct json_out *j, const char *key, const char *value)
 {
 	json_key(j, key);
 	json_str(j, value);
 }
 
-static void put_key_u64(struct json_out *j, const char *key, uint64_t value)
+void info_key_u64(struct json_out *j, const char *key, uint64_t value)
 {
 	json_key(j, key);
 	json_u64(j, value);
 }
 
-static void put_database(struct json_out *j, uint32_t id, unsigned repo_key)
+void info_key_database(struct json_out *j, uint32_t id, unsigned repo_key)
 {
 	json_key(j, "database");
 	json_object_begin(j);
-	put_key_u64(j, "id", id);
-	put_key_u64(j, "repo-key", repo_key);
+	info_key_u64(j, "id", id);
+	info_key_u64(j, "repo-key", repo_key);
 	json_object_end(j);
 }
 
@@ -38,10 +38,10 @@ static void put_archives(struct json_out *j, const struct info_stanza *s)
 		for (size_t k = 0; k < s->repos[i].archives.n; k++) {
 			const struct info_archive *ar = &s->repos[i].archives.v[k];
 			json_object_begin(j);
-			put_database(j, ar->db->id, s->repos[i].key);
-			put_key_str(j, "id", ar->id);
-			put_key_str(j, "max", ar->max);
-			put_key_str(j, "min", ar->min);
+			info_key_database(j, ar->db->id, s->repos[i].key);
+			info_key_str(j, "id", ar->id);
+			info_key_str(j, "max", ar->max);
+			info_key_str(j, "min", ar->min);
 			json_object_end(j);
 		}
 	json_array_end(j);
@@ -51,8 +51,8 @@ static void put_pair(struct json_out *j, const char *key, const char *start, con
 {
 	json_key(j, key);
 	json_object_begin(j);
-	put_key_str(j, "start", start);
-	put_key_str(j, "stop", stop);
+	info_key_str(j, "start", start);
+	info_key_str(j, "stop", stop);
 	json_object_end(j);
 }
 
@@ -60,18 +60,18 @@ static void put_sizes(struct json_out *j, const struct backup_line *line)
 {
 	json_key(j, "info");
 	json_object_begin(j);
-	put_key_u64(j, "delta", line->size_delta);
+	info_key_u64(j, "delta", line->size_delta);
 	json_key(j, "repository");
 	json_object_begin(j);
-	put_key_u64(j, "delta", line->repo_size_delta);
+	info_key_u64(j, "delta", line->repo_size_delta);
 	if (line->has_map_size) {
-		put_key_u64(j, "delta-map", line->repo_size_map_delta);
-		put_key_u64(j, "size-map", line->repo_size_map);
+		info_key_u64(j, "delta-map", line->repo_size_map_delta);
+		info_key_u64(j, "size-map", line->repo_size_map);
 	} else {
-		put_key_u64(j, "size", line->repo_size);
+		info_key_u64(j, "size", line->repo_size);
 	}
 	json_object_end(j);
-	put_key_u64(j, "size", line->size);
+	info_key_u64(j, "size", line->size);
 	json_object_end(j);
 }
 
@@ -83,8 +83,8 @@ static void put_set_databases(struct json_out *j, const struct manifest *m)
 		if (info_is_template(m->dbs.v[i].name))
 			continue;
 		json_object_begin(j);
-		put_key_str(j, "name", m->dbs.v[i].name);
-		put_key_u64(j, "oid", m->dbs.v[i].oid);
+		info_key_str(j, "name", m->dbs.v[i].name);
+		info_key_u64(j, "oid", m->dbs.v[i].oid);
 		json_object_end(j);
 	}
 	json_array_end(j);
@@ -122,8 +122,8 @@ static void put_set_links(struct arena *a, struct json_out *j, const struct mani
 			json_array_begin(j);
 		any = true;
 		json_object_begin(j);
-		put_key_str(j, "destination", t->file == NULL ? t->path : path_join(a, t->path, t->file));
-		put_key_str(j, "name", t->file == NULL ? manifest_pg_path(t->name) : t->file);
+		info_key_str(j, "destination", t->file == NULL ? t->path : path_join(a, t->path, t->file));
+		info_key_str(j, "name", t->file == NULL ? manifest_pg_path(t->name) : t->file);
 		json_object_end(j);
 	}
 	if (any)
@@ -145,9 +145,9 @@ static void put_set_tablespaces(struct json_out *j, const struct manifest *m)
 			json_array_begin(j);
 		any = true;
 		json_object_begin(j);
-		put_key_str(j, "destination", t->path);
-		put_key_str(j, "name", t->tablespace_name);
-		put_key_u64(j, "oid", t->tablespace_oid);
+		info_key_str(j, "destination", t->path);
+		info_key_str(j, "name", t->tablespace_name);
+		info_key_u64(j, "oid", t->tablespace_oid);
 		json_object_end(j);
 	}
 	if (any)
@@ -176,7 +176,7 @@ static void put_annotations(struct json_out *j, const struct backup_line *line)
 	json_key(j, "annotation");
 	json_object_begin(j);
 	for (size_t i = 0; i < line->annotations.n; i++)
-		put_key_str(j, line->annotations.v[i].key, line->annotations.v[i].value);
+		info_key_str(j, line->annotations.v[i].key, line->annotations.v[i].value);
 	json_object_end(j);
 }
 
@@ -189,10 +189,10 @@ static void put_backup(struct arena *a, struct json_out *j, const struct info_ba
 	put_pair(j, "archive", line->archive_start, line->archive_stop);
 	json_key(j, "backrest");
 	json_object_begin(j);
-	put_key_u64(j, "format", line->format);
-	put_key_str(j, "version", line->program);
+	info_key_u64(j, "format", line->format);
+	info_key_str(j, "version", line->program);
 	json_object_end(j);
-	put_database(j, line->db_id, b->repo->key);
+	info_key_database(j, line->db_id, b->repo->key);
 	if (b->manifest != NULL)
 		put_set_databases(j, b->manifest);
 	if (line->has_error) {
@@ -202,12 +202,12 @@ static void put_backup(struct arena *a, struct json_out *j, const struct info_ba
 	if (b->manifest != NULL)
 		put_set_errors(j, b->manifest);
 	put_sizes(j, line);
-	put_key_str(j, "label", line->label);
+	info_key_str(j, "label", line->label);
 	if (b->manifest != NULL)
 		put_set_links(a, j, b->manifest);
 	if (line->lsn_start != NULL && line->lsn_stop != NULL)
 		put_pair(j, "lsn", line->lsn_start, line->lsn_stop);
-	put_key_str(j, "prior", line->prior);
+	info_key_str(j, "prior", line->prior);
 	put_references(j, line);
 	if (b->manifest != NULL)
 		put_set_tablespaces(j, b->manifest);
@@ -218,7 +218,7 @@ static void put_backup(struct arena *a, struct json_out *j, const struct info_ba
 	json_key(j, "stop");
 	json_i64(j, line->stop);
 	json_object_end(j);
-	put_key_str(j, "type", line->type);
+	info_key_str(j, "type", line->type);
 	json_object_end(j);
 }
 
@@ -230,10 +230,10 @@ static void put_dbs(struct json_out *j, const struct info_stanza *s)
 		const struct info_repo *r = &s->repos[i];
 		for (size_t k = 0; r->loaded && k < r->backup.history.n; k++) {
 			json_object_begin(j);
-			put_key_u64(j, "id", r->backup.history.v[k].id);
-			put_key_u64(j, "repo-key", r->key);
-			put_key_u64(j, "system-id", r->backup.history.v[k].system_id);
-			put_key_str(j, "version", r->backup.history.v[k].version);
+			info_key_u64(j, "id", r->backup.history.v[k].id);
+			info_key_u64(j, "repo-key", r->key);
+			info_key_u64(j, "system-id", r->backup.history.v[k].system_id);
+			info_key_str(j, "version", r->backup.history.v[k].version);
 			json_object_end(j);
 		}
 	}
@@ -247,12 +247,12 @@ static void put_repos(struct json_out *j, const struct info_stanza *s)
 	for (size_t i = 0; i < s->repo_n; i++) {
 		const struct info_repo *r = &s->repos[i];
 		json_object_begin(j);
-		put_key_str(j, "cipher", r->cipher);
-		put_key_u64(j, "key", r->key);
+		info_key_str(j, "cipher", r->cipher);
+		info_key_u64(j, "key", r->key);
 		json_key(j, "status");
 		json_object_begin(j);
-		put_key_u64(j, "code", r->code);
-		put_key_str(j, "message", r->error != NULL ? r->error : info_message(r->code));
+		info_key_u64(j, "code", r->code);
+		info_key_str(j, "message", r->error != NULL ? r->error : info_message(r->code));
 		json_object_end(j);
 		json_object_end(j);
 	}
@@ -283,14 +283,14 @@ static void put_backup_lock(struct json_out *j, const struct info_stanza *s)
 			if (!l->held || !l->has_progress)
 				continue;
 			json_object_begin(j);
-			put_key_u64(j, "key", s->repos[i].key);
-			put_key_u64(j, "size", l->size);
-			put_key_u64(j, "size-cplt", l->complete);
+			info_key_u64(j, "key", s->repos[i].key);
+			info_key_u64(j, "size", l->size);
+			info_key_u64(j, "size-cplt", l->complete);
 			json_object_end(j);
 		}
 		json_array_end(j);
-		put_key_u64(j, "size", size);
-		put_key_u64(j, "size-cplt", complete);
+		info_key_u64(j, "size", size);
+		info_key_u64(j, "size-cplt", complete);
 	}
 	json_object_end(j);
 }
@@ -299,7 +299,7 @@ static void put_status(struct json_out *j, const struct info_stanza *s)
 {
 	json_key(j, "status");
 	json_object_begin(j);
-	put_key_u64(j, "code", s->code);
+	info_key_u64(j, "code", s->code);
 	json_key(j, "lock");
 	json_object_begin(j);
 	put_backup_lock(j, s);
@@ -308,12 +308,12 @@ static void put_status(struct json_out *j, const struct info_stanza *s)
 	json_key(j, "held");
 	json_bool(j, s->restore.held);
 	if (s->restore.held && s->restore.has_progress) {
-		put_key_u64(j, "size", s->restore.size);
-		put_key_u64(j, "size-cplt", s->restore.complete);
+		info_key_u64(j, "size", s->restore.size);
+		info_key_u64(j, "size-cplt", s->restore.complete);
 	}
 	json_object_end(j);
 	json_object_end(j);
-	put_key_str(j, "message", info_message(s->code));
+	info_key_str(j, "message", info_message(s->code));
 	json_object_end(j);
 }
 
@@ -321,7 +321,7 @@ void info_json(struct arena *a, const struct config *cfg, const struct info_stan
 	struct buf *out)
 {
 	struct json_out j;
-	bool full = cfg->detail_level == NULL || strcmp(cfg->detail_level, "full") == 0;
+	bool full = info_is_full(cfg);
 
 	json_out_init(&j, out);
 	json_array_begin(&j);
@@ -334,12 +334,14 @@ void info_json(struct arena *a, const struct config *cfg, const struct info_stan
 			for (size_t k = 0; k < v[i].backups.n; k++)
 				put_backup(a, &j, &v[i].backups.v[k]);
 			json_array_end(&j);
-			put_key_str(&j, "cipher", info_cipher(&v[i]));
+			info_key_str(&j, "cipher", info_cipher(&v[i]));
 			put_dbs(&j, &v[i]);
 		}
-		put_key_str(&j, "name", v[i].name);
-		if (full)
+		info_key_str(&j, "name", v[i].name);
+		if (full) {
+			info_archive_json(a, &j, cfg, &v[i]);
 			put_repos(&j, &v[i]);
+		}
 		put_status(&j, &v[i]);
 		json_object_end(&j);
 	}

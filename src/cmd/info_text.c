@@ -95,7 +95,8 @@ static void put_cipher(struct buf *out, const struct info_stanza *s)
 		buf_addf(out, "        repo%u: %s\n", s->repos[i].key, s->repos[i].cipher);
 }
 
-static void put_status(struct arena *a, struct buf *out, const struct info_stanza *s, bool full)
+static void put_status(struct arena *a, const struct config *cfg, struct buf *out, const struct info_stanza *s,
+	bool full)
 {
 	struct buf running;
 
@@ -115,6 +116,7 @@ static void put_status(struct arena *a, struct buf *out, const struct info_stanz
 	if (!full)
 		return;
 	put_repo_status(a, out, s);
+	info_dropped_text(a, out, s, strcmp(cfg->detail_level, "more") == 0);
 	if (s->code != INFO_MISSING_PATH)
 		put_cipher(out, s);
 }
@@ -295,7 +297,9 @@ static void put_cluster(struct arena *a, const struct config *cfg, struct buf *o
 		buf_addf(out, "%s/%s\n", min, max);
 	else
 		buf_adds(out, "none present\n");
-	for (size_t i = 0; i < s->backups.n; i++)
+	if (cfg->archive)
+		info_archive_text(a, out, s, c->system_id, c->version);
+	for (size_t i = 0; i < s->backups.n && !cfg->archive; i++)
 		if (db_is(s->backups.v[i].repo, s->backups.v[i].line->db_id, c))
 			put_backup(a, out, &s->backups.v[i]);
 }
@@ -328,14 +332,14 @@ static void put_clusters(struct arena *a, const struct config *cfg, struct buf *
 void info_text(struct arena *a, const struct config *cfg, const struct info_stanza *v, size_t n,
 	struct buf *out)
 {
-	bool full = cfg->detail_level == NULL || strcmp(cfg->detail_level, "full") == 0;
+	bool full = info_is_full(cfg);
 
 	if (n == 0)
 		buf_adds(out, "No stanzas exist in the repository.\n");
 	for (size_t i = 0; i < n; i++) {
 		if (i > 0)
 			buf_addc(out, '\n');
-		put_status(a, out, &v[i], full);
+		put_status(a, cfg, out, &v[i], full);
 		if (full)
 			put_clusters(a, cfg, out, &v[i]);
 	}

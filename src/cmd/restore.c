@@ -15,6 +15,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "cmd/cmd.h"
+#include "cmd/spool_in.h"
 #include "pg/control.h"
 #include "repo/block_stored.h"
 #include "repo/layout.h"
@@ -180,6 +181,7 @@ static int finish(struct restore *r)
 
 	if (restore_write_recovery(r) != 0 || store_remove(r->pg, KEPT_MANIFEST, true) != 0)
 		return -1;
+	spool_in_forget(r->cfg);
 	if (barrier_sync(r->barrier) != 0 || arm(r) != 0)
 		return -1;
 	for (size_t i = 0; i < r->m->files.n; i++)

@@ -27,6 +27,7 @@ struct plan_wal {
 	const char *target;   /* "lsn '0/5000000'", "the end of the archive" */
 	const char *asked;    /* "repo1 and repo2" */
 	VEC(unsigned) asked_keys;
+	const char *dropped;  /* the first segment that is missing was: wal_drop_how; or NULL */
 	unsigned unasked;     /* repositories that could not be asked */
 	bool refuses;	      /* it falls short, and the restore is refused for it */
 	bool ends_at_gap;     /* it falls short, and archive-gap=end says that this is wanted */

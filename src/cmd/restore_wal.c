@@ -16,6 +16,7 @@
 #include "repo/archive_info.h"
 #include "repo/file_get.h"
 #include "repo/layout.h"
+#include "repo/wal_drop.h"
 
 #define CONTROL "pg_data/global/pg_control"
 #define PUSH_WAIT_MS 1000 /* a hole behind the backup may be a push in flight */
@@ -247,8 +248,10 @@ static const char *short_text(struct arena *a, const struct plan_wal *w)
 		return arena_printf(a, "the WAL ends at %s", restore_wal_name(a, w, got->to));
 	buf_init(&b, a);
 	buf_addf(&b, "WAL segment %s is missing from %s", restore_wal_name(a, w, got->gaps[0]), w->asked);
-	if (got->evidence != NULL)
-		buf_addf(&b, " although %s is present", got->evidence);
+	if (w->dropped != NULL)
+		buf_addf(&b, ": it was dropped %s", w->dropped);
+	else if (got->evidence != NULL)
+		buf_adds(&b, wal_hole_text(a, got->evidence));
 	if (got->missing > 1)
 		buf_addf(&b, ", and %" PRIu64 " more", got->missing - 1);
 	return b.data;
@@ -315,6 +318,22 @@ static int follow_line(struct restore *r, struct archives *ar, struct plan_wal *
 	return 0;
 }
 
+/* Is the first gap known to be one?  The notes only explain: without them it is missing all the same. */
+static int find_cause(struct restore *r, const struct archives *ar, struct plan_wal *w)
+{
+	size_t at;
+
+	w->dropped = NULL;
+	if (w->reach.gaps_n == 0 || wal_was_dropped(r->arena, ar->places.v, ar->places.n,
+			restore_wal_name(r->arena, w, w->reach.gaps[0]), &w->dropped, &at) > 0)
+		return 0;
+	w->dropped = NULL;
+	if (err_code() == ERR_TERM)
+		return -1;
+	err_clear();
+	return 0;
+}
+
 static int look(struct restore *r, struct archives *ar, struct plan_wal *w)
 {
 	size_t at;
@@ -322,7 +341,7 @@ static int look(struct restore *r, struct archives *ar, struct plan_wal *w)
 	while (wal_reach(r->arena, ar->places.v, ar->places.n, &w->ask, &w->reach, &at) != 0)
 		if (at >= ar->places.n || drop_repo(ar, ar->keys.v[at], w) != 0)
 			return -1;
-	return 0;
+	return find_cause(r, ar, w);
 }
 
 int restore_wal_plan(struct restore *r, struct plan_wal *w)

@@ -36,6 +36,8 @@ static int look(struct verify *v)
 	}
 	if (verify_archives(v) != 0 || verify_run(v) != 0 || verify_blocks(v) != 0 || verify_again(v) != 0)
 		return -1;
+	if (v->cfg->repair && verify_repair(v) != 0)
+		return -1;
 	for (size_t i = 0; i < v->archives.n; i++)
 		verify_archive_log(&v->archives.v[i]);
 	verify_means(v);
@@ -64,6 +66,11 @@ int cmd_verify(struct arena *a, const struct config *cfg)
 
 	const struct pg_version *forced;
 
+	if (cfg->archive)
+		return verify_cluster(a, cfg);
+	/* a repair writes what a push writes */
+	if (cfg->repair && ctx_check_stop(a, cfg) != 0)
+		return -1;
 	if (ctx_forced_version(cfg, &forced) != 0 || ctx_repos(a, cfg, &repos) != 0)
 		return -1;
 	v.repo = &repos.v[0];

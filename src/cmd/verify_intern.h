@@ -3,8 +3,8 @@
  *
  * Order of work: info files (verify_info.c), manifests into objects (verify_backup.c, verify_objects.c), the archive's
  * files (verify_wal.c), reading all of it (verify_run.c), what that means for files stored as blocks (verify_blocks.c),
- * a second look at what is not there (verify_again.c), what follows for recovery (verify_means.c), the report
- * (verify_text.c).
+ * a second look at what is not there (verify_again.c), repair from other repositories (verify_repair.c), what follows
+ * for recovery (verify_means.c), the report (verify_text.c).  With --archive none of that: verify_cluster.c.
  */
 #ifndef CMD_VERIFY_INTERN_H
 #define CMD_VERIFY_INTERN_H
@@ -12,6 +12,7 @@
 #include "cmd/ctx.h"
 #include "repo/file_check.h"
 #include "repo/manifest.h"
+#include "repo/wal_drop.h"
 #include "repo/wal_gaps.h"
 
 /* The report's columns. */
@@ -165,6 +166,7 @@ struct verify_archive {
 	VEC(struct timeline_history) histories;
 	strvec old_names; /* first and last segment of backups, as .backup files tell: pairs */
 	strvec unlisted; /* what of it could not be read, and why */
+	wal_drops drops; /* what is noted as dropped */
 	/* judged: */
 	wal_haves have;
 	wal_ranges ranges; /* of listed backups and of former ones */
@@ -191,6 +193,7 @@ struct verify {
 	VEC(struct verify_archive) archives;
 	strvec lines; /* of the report, behind its status: what it cannot do */
 	strvec finds; /* what is wrong and what follows from it */
+	size_t repaired; /* WAL files */
 };
 
 /* Something is wrong: the command fails, and this is said. */
@@ -207,6 +210,8 @@ int verify_archives(struct verify *v) must_check;
 
 /* List one archive anew: files, histories, ranges.  Segments and partials are only named, all else is read. */
 int verify_archive_list(struct verify *v, struct verify_archive *ar) must_check;
+/* As PostgreSQL calls it. */
+const char *verify_pushed_name(struct arena *a, const struct verify_wal *w);
 /* A mover without a destination: one segment or partial.  0, or -1 if the process was told to end. */
 int verify_wal_check(struct arena *a, const struct verify_archive *ar, const struct verify_wal *w,
 	struct check_result *out) must_check;
@@ -233,10 +238,17 @@ int verify_run(struct verify *v) must_check;
 /* Settle for each file stored as blocks whether all that its map says is there and right. */
 int verify_blocks(struct verify *v) must_check;
 int verify_again(struct verify *v) must_check;
+/* List and judge one archive anew, without backups that are gone.  What is known of a file stays known, but for those that are called missing. */
+int verify_archive_look_again(struct verify *v, struct verify_archive *ar) must_check;
+/* Replace what is damaged or missing.  What could not be is a finding as before; a failure ends the command. */
+int verify_repair(struct verify *v) must_check;
 void verify_means(struct verify *v);
 
 /* What a file's state is to a reader of the log: the reference's line. */
 void verify_log_file(const char *path, const struct check_result *r);
+
+/* verify --archive: 0, 1 or 2 as the report's worst check is OK, WARNING or FAILURE; -1. */
+int verify_cluster(struct arena *a, const struct config *cfg) must_check;
 
 /* The report; false and nothing added if there is nothing to report. */
 bool verify_text(const struct verify *v, bool verbose, struct buf *out);

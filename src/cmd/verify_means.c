@@ -4,9 +4,11 @@
 #include "cmd/verify_intern.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
+#include "repo/wal_loss.h"
 
 #define SHOWN 3 /* names in a line; the log has all of them at level info */
 
@@ -135,14 +137,23 @@ static void tell_pages(struct verify *v, const struct verify_backup *b)
 			plural(b->bad_pages), b->bad_files, plural(b->bad_files), b->bad_pages == 1 ? "was" : "were");
 }
 
-static const char *lacks_text(struct arena *a, const verify_lacks *lacks)
+/* " (dropped by archive-push on ...)" of what is missing; "" if nobody has noted that. */
+static const char *dropped_file(struct arena *a, const struct verify_archive *ar, const char *name)
+{
+	const struct wal_drop *d = wal_drop_of(&ar->drops, name);
+
+	return d == NULL ? "" : arena_printf(a, " (dropped %s)", wal_drop_how(a, d));
+}
+
+static const char *lacks_text(struct arena *a, const struct verify_archive *ar, const verify_lacks *lacks)
 {
 	struct buf out;
 
 	buf_init(&out, a);
 	for (size_t i = 0; i < lacks->n && i < SHOWN; i++)
-		buf_addf(&out, "%s%s is %s", i == 0 ? "" : ", ", lacks->v[i].name,
-			lacks->v[i].missing ? "missing" : "not usable");
+		buf_addf(&out, "%s%s is %s%s", i == 0 ? "" : ", ", lacks->v[i].name,
+			lacks->v[i].missing ? "missing" : "not usable",
+			lacks->v[i].missing && ar != NULL ? dropped_file(a, ar, lacks->v[i].name) : "");
 	if (lacks->n > SHOWN)
 		buf_addf(&out, " and %zu more", lacks->n - SHOWN);
 	return out.data;
@@ -159,7 +170,7 @@ static void tell_wal(struct verify *v, struct verify_backup *b)
 	verify_backup_lacks(v->arena, ar, b, &lacks);
 	if (lacks.n == 0)
 		return;
-	const char *text = lacks_text(v->arena, &lacks);
+	const char *text = lacks_text(v->arena, ar, &lacks);
 	if (ar != NULL && ar->unlisted.n > 0)
 		verify_find(v, "backup %s is not proven to become consistent: a part of the archive cannot be listed, and "
 			"of the WAL that it needs %s", b->label, text);
@@ -197,6 +208,36 @@ static const char *who_is_stopped(struct arena *a, const struct verify_archive *
 		"(--type=immediate, or a target before its end)", g->newest, others, before);
 }
 
+static void add_note(struct buf *out, const char *how)
+{
+	buf_addf(out, "%s%s", out->len > 0 ? "; " : "", how);
+}
+
+static const char *dropped_gap(struct arena *a, const struct verify_archive *ar, const struct wal_gap *g)
+{
+	const struct wal_drop *last = NULL;
+	char name[WAL_NAME + 1];
+	uint64_t noted = 0;
+	struct buf out;
+
+	buf_init(&out, a);
+	for (struct wal_pos at = g->first; ar->drops.n > 0 && at.segment <= g->last.segment; at.segment++) {
+		wal_name(at, verify_segment_bytes(ar), name);
+		const struct wal_drop *d = wal_drop_of(&ar->drops, name);
+		noted += d != NULL;
+		if (d != NULL && d != last)
+			add_note(&out, wal_drop_how(a, d));
+		last = d == NULL ? last : d;
+	}
+	if (noted > 0)
+		return arena_printf(a, "; %sdropped %s", noted <= g->last.segment - g->first.segment ? "in part " : "",
+			out.data);
+	for (size_t i = 0; i < ar->drops.n; i++)
+		if (ar->drops.v[i].files.n == 0)
+			add_note(&out, wal_drop_how(a, &ar->drops.v[i]));
+	return out.len == 0 ? "" : arena_printf(a, "; perhaps dropped: nobody knows which WAL was, %s", out.data);
+}
+
 /* What the first file of a bad stretch suffers from. */
 static const char *why_bad(const struct verify_archive *ar, const struct wal_gap *g)
 {
@@ -221,9 +262,9 @@ static void tell_gap(struct verify *v, const struct verify_archive *ar, const st
 	struct arena *a = v->arena;
 
 	if (g->kind == WAL_GAP_HOLE)
-		verify_find(v, "the WAL of archive %s has a hole, %s missing: %s", ar->id,
+		verify_find(v, "the WAL of archive %s has a hole, %s missing: %s%s", ar->id,
 			arena_printf(a, "%s %s", stretch(a, ar, g), g->first.segment == g->last.segment ? "is" : "are"),
-			who_is_stopped(a, ar, g));
+			who_is_stopped(a, ar, g), dropped_gap(a, ar, g));
 	else if (g->kind == WAL_GAP_BAD)
 		verify_find(v, "WAL %s of archive %s %s %s: %s", stretch(a, ar, g), ar->id,
 			g->first.segment == g->last.segment ? "is" : "are", why_bad(ar, g), who_is_stopped(a, ar, g));
@@ -268,6 +309,44 @@ static void tell_twin(struct verify *v, const struct verify_archive *ar, const s
 		"differ archive-get does too; remove the wrong ones", WAL_NAME, w->name, ar->id);
 }
 
+/* What a gap, or what a backup lacks, tells anyway; or what retention would have removed. */
+static bool is_told(const struct verify_archive *ar, const char *name)
+{
+	struct wal_pos pos;
+
+	if (wal_kind(name) != WAL_SEGMENT || !wal_parse(name, verify_segment_bytes(ar), &pos))
+		return false;
+	for (size_t i = 0; i < ar->gaps.n; i++)
+		if (ar->gaps.v[i].first.timeline <= pos.timeline && pos.timeline <= ar->gaps.v[i].last.timeline &&
+			ar->gaps.v[i].first.segment <= pos.segment && pos.segment <= ar->gaps.v[i].last.segment)
+			return true;
+	return wal_in_range(&ar->ranges, pos, true);
+}
+
+/* What was dropped behind all that is there, and no name of a later segment tells. */
+static void tell_drops(struct verify *v, const struct verify_archive *ar)
+{
+	struct arena *a = v->arena;
+	struct wal_wanted wanted = { .since = 0 };
+	wal_losses losses;
+	strvec there;
+
+	if (v->set != NULL || ar->drops.n == 0 || ar->db == NULL || ar->unlisted.n > 0)
+		return;
+	vec_init(&there, a);
+	for (size_t i = 0; i < ar->files.n; i++)
+		vec_push(&there, verify_pushed_name(a, &ar->files.v[i]));
+	if (there.n > 0)
+		qsort(there.v, there.n, sizeof(*there.v), str_cmp_ptr);
+	vec_init(&wanted.starts, a);
+	if (v->has_backup)
+		wal_wanted_by(a, &v->backup, ar->db->id, &wanted);
+	wal_losses_find(a, &ar->drops, &there, &wanted, &losses);
+	for (size_t i = 0; i < losses.n; i++)
+		if (losses.v[i].first == NULL || !is_told(ar, losses.v[i].first))
+			verify_find(v, "archive %s: %s", ar->id, wal_loss_text(a, &losses.v[i]));
+}
+
 static void tell_archive(struct verify *v, const struct verify_archive *ar)
 {
 	const struct verify_wal *before = NULL;
@@ -286,7 +365,9 @@ static void tell_archive(struct verify *v, const struct verify_archive *ar)
 	}
 	for (size_t i = 0; i < ar->no_history.n; i++)
 		verify_find(v, "archive %s has WAL of timeline %u, but not %08X.history: no backup of an earlier timeline "
-			"can be recovered into it", ar->id, ar->no_history.v[i], ar->no_history.v[i]);
+			"can be recovered into it%s", ar->id, ar->no_history.v[i], ar->no_history.v[i],
+			dropped_file(v->arena, ar, arena_printf(v->arena, "%08X.history", ar->no_history.v[i])));
+	tell_drops(v, ar);
 }
 
 void verify_means(struct verify *v)

@@ -14,8 +14,7 @@
 #include "base/str.h"
 #include "repo/layout.h"
 #include "repo/wal_check.h"
-
-#define HEX_UPPER "0123456789ABCDEF"
+#include "repo/wal_survey.h"
 
 /* --- listing --- */
 
@@ -146,25 +145,11 @@ static int take_history(struct arena *a, struct verify_archive *ar, struct verif
 	return 0;
 }
 
-/* "START WAL LOCATION: 0/3000028 (file 000000010000000000000003)" */
-static const char *segment_in(struct arena *a, const struct buf *text, const char *line)
-{
-	static const char mark[] = " (file ";
-	const char *at = strstr(text->data, line);
-	const char *end = at == NULL ? NULL : strchr(at, '\n');
-	const char *file = at == NULL ? NULL : strstr(at, mark);
-
-	if (file == NULL || (end != NULL && file > end) || !str_all(file + strlen(mark), WAL_NAME, HEX_UPPER))
-		return NULL;
-	return arena_strndup(a, file + strlen(mark), WAL_NAME);
-}
-
 static void take_backup_file(struct arena *a, struct verify_archive *ar, struct verify_wal *w, const struct buf *text)
 {
-	const char *start = segment_in(a, text, "START WAL LOCATION:");
-	const char *stop = segment_in(a, text, "STOP WAL LOCATION:");
+	const char *start, *stop;
 
-	if (start == NULL || stop == NULL || strncmp(start, w->name, WAL_NAME) != 0) {
+	if (!wal_survey_backup_file(a, w->name, text, &start, &stop)) {
 		w->result = (struct check_result){ CHECK_DAMAGED, ERR_FORMAT, arena_printf(a,
 			"'%s' is not the backup history file of its name", store_name(a, ar->place.repo, w->path)) };
 		return;
@@ -193,6 +178,13 @@ static int read_small(struct verify *v, struct verify_archive *ar)
 			take_backup_file(a, ar, w, &text);
 	}
 	return 0;
+}
+
+const char *verify_pushed_name(struct arena *a, const struct verify_wal *w)
+{
+	struct wal_stored s;
+
+	return wal_stored_parse(w->name, &s) ? arena_strndup(a, w->name, s.name_len) : w->name;
 }
 
 static int by_path(const void *x, const void *y)
@@ -270,6 +262,12 @@ static int add_archive(struct verify *v, const char *id)
 	if (ar->db != NULL && v->cfg->pg_version_force == NULL) {
 		ar->expect.version = ar->db->version;
 		ar->expect.system_id = ar->db->system_id;
+	}
+	if (wal_drops_load(v->arena, &ar->place, &ar->drops) != 0) {
+		if (err_code() == ERR_TERM)
+			return -1;
+		verify_find(v, "the notes of dropped WAL of archive %s cannot be listed: %s", id, err_msg());
+		err_clear();
 	}
 	return verify_archive_list(v, ar);
 }

@@ -19,7 +19,7 @@ static int check_paths(const struct config *cfg)
 		for (size_t k = i + 1; k < cfg->repo.n; k++) {
 			const struct config_repo *x = &cfg->repo.v[i], *y = &cfg->repo.v[k];
 
-			if (x->path && y->path && strcmp(x->type, y->type) == 0 &&
+			if (x->path && y->path && strcmp(x->type, y->type) == 0 && strcmp(x->type, "sftp") != 0 &&
 				strcmp(x->path, y->path) == 0)
 				return err_set(ERR_OPTION_VALUE,
 					"local repo%u and repo%u paths are both '%s' but must be "
@@ -52,6 +52,30 @@ static int check_cipher(const struct config *cfg)
 		return err_hint("set 'repo%u-cipher-type=none' if the stanza is to be stored without "
 			"encryption.", key);
 	}
+	return 0;
+}
+
+/* A fingerprint alone meant that it is checked, before there were kinds of checking. */
+static int check_fingerprint(const struct config *cfg, struct config_repo *r)
+{
+	const struct option *type = option_named("repo-sftp-host-key-check-type");
+	const struct value *v = values_get(cfg->values, type, r->key);
+
+	if (r->sftp_host_fingerprint == NULL) {
+		if (strcmp(r->sftp_host_key_check_type, "fingerprint") != 0)
+			return 0;
+		return err_set(ERR_OPTION_REQUIRED, "%s command requires option: repo%u-sftp-host-fingerprint",
+			command_name(cfg->command), r->key);
+	}
+	if (strcmp(r->sftp_host_key_check_type, "fingerprint") == 0)
+		return 0;
+	if (v->source != SRC_DEFAULT)
+		return err_set(ERR_OPTION_INVALID, "option 'repo%u-sftp-host-fingerprint' not valid without option "
+			"'repo%u-sftp-host-key-check-type' = 'fingerprint'", r->key, r->key);
+	log_warn("option 'repo%u-sftp-host-fingerprint' without option 'repo%u-sftp-host-key-check-type' = "
+		 "'fingerprint' is deprecated\n"
+		 "HINT: set option 'repo%u-sftp-host-key-check-type=fingerprint'", r->key, r->key, r->key);
+	r->sftp_host_key_check_type = "fingerprint";
 	return 0;
 }
 
@@ -108,12 +132,64 @@ static int check_delete(const struct config *cfg)
 	return err_hint("this command requires a specific repository to operate on");
 }
 
+/* The archive is shown whole: what one backup, or one type, has of it would look like all of it. */
+static int check_info_archive(const struct config *cfg)
+{
+	const char *other = cfg->set ? "'set'" : cfg->type ? "'type'" : NULL;
+
+	if (strcmp(cfg->detail_level, "progress") == 0)
+		other = "'detail-level' = 'progress'";
+	return !other ? 0 :
+		err_set(ERR_OPTION_INVALID, "option 'archive' cannot be used with option %s", other);
+}
+
+/* A cluster of another host is not asked; it must not be taken for one of this host either. */
+static int check_hosts(const struct config *cfg)
+{
+	const struct option *host = option_named("pg-host");
+	const struct sources *from = &cfg->values->from;
+
+	for (size_t i = 0; i < cfg->pg.n; i++) {
+		unsigned key = cfg->pg.v[i].key;
+
+		if (given_find(&from->line, host, key) || given_find(&from->env, host, key) ||
+			given_find(&from->file, host, key))
+			return err_set(ERR_FEATURE, "verify --archive asks clusters of this host only, but pg%u is on another",
+				key);
+	}
+	return 0;
+}
+
+static int check_verify(struct config *cfg)
+{
+	if (!cfg->archive && strcmp(cfg->output, "json") == 0) {
+		(void)err_set(ERR_OPTION_VALUE, "'json' is not allowed for 'output' option");
+		return err_hint("only the report of verify --archive has that form.");
+	}
+	if (cfg->repair && cfg->repo.n < 2) {
+		(void)err_set(ERR_OPTION_INVALID, "option 'repair' needs a second repository that may have a copy");
+		return err_hint("all repositories are asked for copies, also with --repo.");
+	}
+	if (!cfg->archive)
+		return 0;
+	if (cfg->repair || cfg->set)
+		return err_set(ERR_OPTION_INVALID, "--archive and --%s cannot be used together", cfg->repair ? "repair" : "set");
+	if (!given(cfg, "output"))
+		cfg->output = "text";
+	return check_hosts(cfg);
+}
+
 int config_check(struct config *cfg)
 {
+	if (cfg->command == CMD_VERIFY && check_verify(cfg) != 0)
+		return -1;
 	if (cfg->command == CMD_STANZA_DELETE && check_delete(cfg) != 0)
 		return -1;
 	if (check_paths(cfg) != 0 || (cfg->command == CMD_STANZA_CREATE && check_cipher(cfg) != 0))
 		return -1;
+	for (size_t i = 0; i < cfg->repo.n; i++)
+		if (cfg->repo.v[i].sftp_host != NULL && check_fingerprint(cfg, &cfg->repo.v[i]) != 0)
+			return -1;
 	if (cfg->command == CMD_EXPIRE && cfg->oldest && cfg->set)
 		return err_set(ERR_OPTION_INVALID, "--oldest and --set cannot be used together");
 	/* the retention that counts is that of the expire after the backup, if there is one */
@@ -125,6 +201,8 @@ int config_check(struct config *cfg)
 	if (given(cfg, "compress") && given(cfg, "compress-type"))
 		log_warn("'compress' and 'compress-type' options should not both be set\n"
 			 "HINT: 'compress-type' is preferred and 'compress' is deprecated.");
+	if (cfg->command == CMD_INFO && cfg->archive && check_info_archive(cfg) != 0)
+		return -1;
 	if (cfg->command == CMD_INFO && cfg->set && strcmp(cfg->detail_level, "progress") == 0)
 		return err_set(ERR_OPTION_INVALID,
 			"option 'set' cannot be used with option 'detail-level' = 'progress'");

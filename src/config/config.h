@@ -37,7 +37,7 @@ struct config_pg {
 struct config_repo {
 	unsigned key;
 	const char *path;
-	const char *type; /* "posix", "cifs" */
+	const char *type; /* "posix", "cifs", "sftp" */
 	bool symlink, bundle, block, hardlink; /* block: only with bundle */
 	int64_t bundle_limit, bundle_size, block_size_super, block_size_super_full;
 	config_pairs block_size_map, block_age_map, block_checksum_size_map;
@@ -45,6 +45,13 @@ struct config_repo {
 	const char *cipher_pass; /* NULL: not encrypted */
 	int64_t retention_full, retention_diff, retention_archive, retention_history; /* -1: not set */
 	const char *retention_full_type, *retention_archive_type;
+	/* sftp only */
+	const char *sftp_host, *sftp_host_user, *sftp_host_fingerprint;
+	const char *sftp_host_key_check_type; /* "strict", "accept-new", "fingerprint", "none" */
+	const char *sftp_host_key_hash_type; /* "md5", "sha1", "sha256" */
+	const char *sftp_private_key_file, *sftp_private_key_passphrase, *sftp_public_key_file;
+	int64_t sftp_host_port;
+	strvec sftp_known_host;
 };
 
 struct config {
@@ -69,8 +76,11 @@ struct config {
 	int64_t buffer_size;
 
 	/* archive */
-	bool archive_check, archive_copy, archive_header_check, archive_mode_check;
-	int64_t archive_timeout;
+	bool archive_async, archive_check, archive_copy, archive_header_check, archive_mode_check;
+	bool archive; /* info, verify: the WAL archive */
+	int64_t archive_timeout, io_timeout;
+	int64_t archive_push_queue_max, archive_push_batch_size, archive_get_queue_max; /* bytes; -1: no limit */
+	const char *spool_path;
 	const char *archive_gap; /* "stop", "end" */
 
 	/* compression */
@@ -91,7 +101,7 @@ struct config {
 	bool type_given;
 	const char *set;  /* NULL: not given */
 	const char *output, *detail_level;
-	bool verbose; /* verify */
+	bool verbose, repair; /* verify */
 
 	bool delta; /* backup, restore */
 

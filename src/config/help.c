@@ -48,9 +48,10 @@ static void add_row(struct buf *out, const char *name, size_t column, const char
 {
 	int room = (int)column - 4;
 
-	buf_addf(out, "  %-*s  ", room, name);
 	if (strlen(name) > (size_t)room)
-		buf_addf(out, "\n%*s", (int)column, "");
+		buf_addf(out, "  %s\n%*s", name, (int)column, "");
+	else
+		buf_addf(out, "  %-*s  ", room, name);
 	wrap(out, text, column, column);
 }
 

@@ -94,6 +94,7 @@ struct option {
 #define CMDS_ALL (CMDS_IO | C_(START) | C_(STOP))
 #define CMDS_WORKERS (CMDS_ARCHIVE | C_(BACKUP) | C_(RESTORE) | C_(VERIFY))
 #define CMDS_DB (C_(BACKUP) | C_(CHECK) | CMDS_STANZA)
+#define CMDS_SQL (CMDS_DB | C_(VERIFY)) /* may ask a server */
 #define CMDS_PG_HOST (CMDS_DB | C_(MANIFEST))
 #define CMDS_PG (CMDS_PG_HOST | CMDS_ARCHIVE | C_(RESTORE))
 #define CMDS_RETENTION (C_(BACKUP) | C_(EXPIRE))

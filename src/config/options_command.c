@@ -10,9 +10,13 @@ const struct option options_command[] = {
 	  .help = "A note that is stored with the backup as key=value and shown by info; repeat "
 		"the option for several notes. An empty value removes the key of an existing "
 		"backup." },
+	{ .name = "archive", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_COMMAND,
+	  .commands = C_(INFO) | C_(VERIFY), .def = "n", MEMBER(archive),
+	  .help = "For info: show the WAL archive, timeline by timeline, with what is missing and from when to when "
+		"recovery is possible. For verify: hold the archive against the running cluster." },
 	{ .name = "archive-async", .type = OPT_BOOL, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_NEGATE | OPT_RESET, .commands = CMDS_ARCHIVE,
-	  .def = "n",
+	  .def = "n", MEMBER(archive_async),
 	  .help = "Push or fetch WAL segments in the background, several at a time, with the "
 		"spool path as a buffer." },
 	{ .name = "archive-check", .type = OPT_BOOL, .section = SECTION_GLOBAL,
@@ -34,7 +38,7 @@ const struct option options_command[] = {
 		"purpose. Restore refuses at once with stop, and hands end on to archive-get." },
 	{ .name = "archive-get-queue-max", .type = OPT_SIZE, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = C_(ARCHIVE_GET), .def = "128MiB",
-	  .allowed = "0B..4PiB",
+	  .allowed = "0B..4PiB", MEMBER(archive_get_queue_max),
 	  .help = "How much WAL archive-get fetches ahead in the background." },
 	{ .name = "archive-header-check", .type = OPT_BOOL, .section = SECTION_GLOBAL,
 	  .theme = THEME_MAINTAINER, .flags = OPT_NEGATE | OPT_RESET,
@@ -43,8 +47,9 @@ const struct option options_command[] = {
 		"the stanza before it is stored, and the cluster before it is handed out." },
 	{ .name = "archive-missing-retry", .type = OPT_BOOL, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_NEGATE | OPT_RESET, .commands = C_(ARCHIVE_GET),
-	  .def = "y",
-	  .help = "Ask the archive again for a WAL segment that was reported missing before." },
+	  .def = "y", .idle = C_(ARCHIVE_GET),
+	  .help = "Ask the archive again for a WAL segment that was reported missing before. It always is: what an "
+		"earlier run did not find is never believed." },
 	{ .name = "archive-mode-check", .type = OPT_BOOL, .section = SECTION_GLOBAL,
 	  .theme = THEME_MAINTAINER, .flags = OPT_NEGATE | OPT_RESET,
 	  .commands = C_(ARCHIVE_PUSH) | C_(BACKUP) | C_(CHECK), .def = "y",
@@ -53,17 +58,18 @@ const struct option options_command[] = {
 		"program." },
 	{ .name = "archive-push-batch-size", .type = OPT_SIZE, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = C_(ARCHIVE_PUSH), .def = "16GiB",
-	  .allowed = "1MiB..4PiB",
+	  .allowed = "1MiB..4PiB", MEMBER(archive_push_batch_size),
 	  .help = "How much WAL one background push works through before it looks for new "
 		"segments again." },
 	{ .name = "archive-push-queue-max", .type = OPT_SIZE, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = C_(ARCHIVE_PUSH),
 	  .allowed = "0B..4PiB", .aliases = "archive-queue-max",
+	  MEMBER(archive_push_queue_max),
 	  .help = "When more WAL than this waits for archiving, drop it and report success, so "
 		"that the disk of the cluster does not fill up. The archive has a gap then." },
 	{ .name = "archive-timeout", .type = OPT_TIME, .section = SECTION_GLOBAL,
 	  .theme = THEME_COMMAND, .flags = OPT_RESET,
-	  .commands = CMDS_ARCHIVE | C_(BACKUP) | C_(CHECK), .def = "1m", .allowed = "100ms..1d",
+	  .commands = CMDS_ARCHIVE | C_(BACKUP) | C_(CHECK) | C_(VERIFY), .def = "1m", .allowed = "100ms..1d",
 	  MEMBER(archive_timeout),
 	  .help = "How long to wait for a WAL segment to reach the archive." },
 	{ .name = "backup-standby", .type = OPT_ENUM, .section = SECTION_GLOBAL,

@@ -179,8 +179,8 @@ const struct option options_repo[] = {
 	  .help = "Make the link latest and the links to tablespaces inside the repository." },
 	{ .name = "repo-type", .type = OPT_ENUM, .group = GROUP_REPO, .section = SECTION_GLOBAL,
 	  .theme = THEME_REPO, .flags = OPT_RESET, .commands = CMDS_REPO, .def = "posix",
-	  .allowed = "~azure|cifs|~gcs|posix|~s3|~sftp", .aliases = "repo-type", REPO_MEMBER(type),
+	  .allowed = "~azure|cifs|~gcs|posix|~s3|sftp", .aliases = "repo-type", REPO_MEMBER(type),
 	  .help = "Kind of the storage: posix for a folder with full semantics, cifs for one "
-		"without links and folder syncs." },
+		"without links and folder syncs, sftp for a folder on an SFTP server." },
 	{ .name = NULL },
 };

@@ -23,9 +23,9 @@ const struct option options_restore[] = {
 	  .help = "Restore only this database and the system databases; repeat the option for "
 		"several. All others cannot be used afterwards and have to be dropped." },
 	{ .name = "detail-level", .type = OPT_ENUM, .section = SECTION_LINE, .theme = THEME_COMMAND,
-	  .commands = C_(INFO), .def = "full", .allowed = "full|progress", MEMBER(detail_level),
-	  .help = "How much info shows: full, or progress, which looks only at what runs at this "
-		"moment." },
+	  .commands = C_(INFO), .def = "full", .allowed = "full|more|progress", MEMBER(detail_level),
+	  .help = "How much info shows: full; more, which adds to the text what pgBackRest does not know, such as "
+		"each note of dropped WAL; or progress, which looks only at what runs at this moment." },
 	{ .name = "dry-run", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_COMMAND,
 	  .commands = C_(EXPIRE) | C_(RESTORE), .def = "n", MEMBER(dry_run),
 	  .help = "Show what would be done and change nothing. Restore shows its plan: the backup "
@@ -52,7 +52,7 @@ const struct option options_restore[] = {
 	  .commands = C_(INFO) | C_(MANIFEST) | C_(REPO_LS) | C_(RESTORE) | C_(VERIFY) |
 		C_(VERSION),
 	  .depends = "dry-run=y", .depends_for = C_(RESTORE), .def = "text", .def_cmd = "verify=none", .allowed = "text|json",
-	  .allowed_cmd = "verify=none|text version=text|num", MEMBER(output),
+	  .allowed_cmd = "verify=none|text|json version=text|num", MEMBER(output),
 	  .help = "Form of the output: text for people, json or num for programs." },
 	{ .name = "raw", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_COMMAND,
 	  .commands = C_(REPO_GET), .def = "n",
@@ -130,6 +130,9 @@ const struct option options_restore[] = {
 	  .theme = THEME_COMMAND, .flags = OPT_RESET, .commands = CMDS_SERVER, .def = "8432",
 	  .allowed = "1..65535",
 	  .help = "Port on which the TLS server listens." },
+	{ .name = "repair", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_COMMAND,
+	  .commands = C_(VERIFY), .def = "n", MEMBER(repair),
+	  .help = "Replace WAL that is damaged or missing here by the proven copy of another repository." },
 	{ .name = "verbose", .type = OPT_BOOL, .section = SECTION_LINE, .theme = THEME_COMMAND,
 	  .commands = C_(VERIFY), .def = "n", MEMBER(verbose),
 	  .help = "Report everything that was verified, not only what is wrong." },

@@ -6,3 +6,4 @@ libstrata_a_SOURCES += src/pg/timeline.c src/pg/timeline.h
 libstrata_a_SOURCES += src/pg/conn.c src/pg/conn.h
 libstrata_a_SOURCES += src/pg/backup_api.c src/pg/backup_api.h
 libstrata_a_SOURCES += src/pg/standby.c src/pg/standby.h
+libstrata_a_SOURCES += src/pg/wal_end.c src/pg/wal_end.h

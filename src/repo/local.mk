@@ -2,6 +2,7 @@ libstrata_a_SOURCES += src/repo/wal_drop.c src/repo/wal_drop.h src/repo/wal_loss
 libstrata_a_SOURCES += src/repo/wal_check.c src/repo/wal_check.h
 libstrata_a_SOURCES += src/repo/wal_find.c src/repo/wal_find.h
 libstrata_a_SOURCES += src/repo/wal_get.c src/repo/wal_get.h
+libstrata_a_SOURCES += src/repo/wal_dest.c src/repo/wal_dest.h
 libstrata_a_SOURCES += src/repo/wal_put.c src/repo/wal_put.h
 libstrata_a_SOURCES += src/repo/wal_wait.c
 libstrata_a_SOURCES += src/repo/bundle_put.c src/repo/bundle_put.h

@@ -14,6 +14,7 @@
 #include "pg/timeline.h"
 #include "repo/layout.h"
 #include "repo/wal_check.h"
+#include "repo/wal_drop.h"
 
 #define HEX_UPPER "0123456789ABCDEF"
 #define PARTIAL ".partial"
@@ -293,9 +294,30 @@ static int ask_place(struct hole *h)
 	return rc;
 }
 
+/* A note that names the segment tells more than a later segment does, and one that might, more than nothing. */
+static int ask_notes(struct hole *h, const char **perhaps)
+{
+	const char *how;
+	int rc = wal_was_dropped(h->a, h->places, h->n, h->segment, &how, &h->at);
+
+	if (rc > 0)
+		h->evidence = arena_printf(h->a, "it was dropped %s", how);
+	else if (rc == 0 && how != NULL)
+		*perhaps = arena_printf(h->a, "it may be what was dropped %s", how);
+	return rc;
+}
+
+char *wal_hole_text(struct arena *a, const char *evidence)
+{
+	if (wal_kind(evidence) == WAL_OTHER)
+		return arena_printf(a, ": %s", evidence);
+	return arena_printf(a, " although %s is present", evidence);
+}
+
 int wal_is_hole(struct arena *a, const struct wal_place *places, size_t n, const char *segment,
 	uint32_t segment_size, const char **evidence, size_t *at)
 {
+	const char *perhaps = NULL;
 	struct hole h = {.a = a,
 		.places = places,
 		.n = n,
@@ -308,9 +330,15 @@ int wal_is_hole(struct arena *a, const struct wal_place *places, size_t n, const
 	if (!wal_parse(segment, segment_size, &h.pos))
 		return err_set(ERR_FORMAT, "'%s' is not the name of a WAL segment of %u bytes",
 			segment, segment_size);
-	for (; rc == 0 && h.at < n; h.at++) {
+	rc = ask_notes(&h, &perhaps);
+	*at = h.at;
+	for (h.at = 0; rc == 0 && h.at < n; h.at++) {
 		rc = ask_place(&h);
 		*at = h.at;
+	}
+	if (rc == 0 && perhaps != NULL) {
+		h.evidence = perhaps;
+		rc = 1;
 	}
 	*evidence = h.evidence;
 	return rc;

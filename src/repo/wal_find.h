@@ -50,17 +50,23 @@ int wal_find(struct arena *a, const struct wal_place *place, const char *name,
 
 /*
  * Is the absence of this segment a hole (P2 of the lessons): a later segment of its timeline is
- * present, or a history file shows a line of descent that leaves the timeline after it (within it
- * only if the segment of the same number is missing on all timelines of that line that begin in it;
- * at its first byte nothing of the line is in it), or its own timeline begins in it and an ancestor
- * has the segment of the same number, in which recovery would go astray (extension of P2's words)?
+ * present, or a note says or might say that it was dropped (wal_drop), or a history file shows a
+ * line of descent that leaves the timeline after it (within it only if the segment of the same
+ * number is missing on all timelines of that line that begin in it; at its first byte nothing of
+ * the line is in it), or its own timeline begins in it and an ancestor has the segment of the same
+ * number, in which recovery would go astray (extension of P2's words)?
  * All archives of the cluster are asked together: what is a hole in one may be filled by another's
  * copy of the child's segment.
  * 1 hole, 0 end of the archive, -1 unknown; *at is then the place that could not answer.
- * *evidence names what proves the hole.  segment_size: of the cluster.
+ * *evidence is the name of the file that proves the hole, or a sentence about the note: see wal_hole_text.
+ * segment_size: of the cluster.
  */
 int wal_is_hole(struct arena *a, const struct wal_place *places, size_t n, const char *segment,
 	uint32_t segment_size, const char **evidence, size_t *at) must_check;
+
+/* For messages, behind "WAL segment X is missing from the archive": " although Y is present", or
+ * ": it was dropped by ...". */
+char *wal_hole_text(struct arena *a, const char *evidence);
 
 /* First and last segment name in an archive id, by the names alone; NULL if there are none.  0 or
  * -1. */

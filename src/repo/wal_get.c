@@ -6,19 +6,17 @@
  */
 #include "repo/wal_get.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "base/sig.h"
 #include "base/str.h"
-#include "base/sys.h"
 #include "repo/layout.h"
 #include "repo/wal_check.h"
+#include "repo/wal_dest.h"
 
 enum { LOOK_AGAIN = 2 }; /* beside enum wal_get_answer: a hole, perhaps a push in flight */
 
@@ -35,66 +33,8 @@ struct get {
 	enum wal_kind kind;
 	struct wal_get_repo *repos;
 	size_t n;
-	const char **from;
+	struct wal_got *got;
 };
-
-/* The destination: a temporary file beside it until finish. */
-struct dest {
-	struct sink sink;
-	int fd;
-	const char *temp, *path;
-	struct deferred *undo;
-};
-
-static void dest_undo(void *ctx)
-{
-	struct dest *d = ctx;
-
-	if (d->fd >= 0)
-		sys.close(d->fd);
-	sys.unlink(d->temp);
-}
-
-static int dest_write(struct sink *s, const void *data, size_t len)
-{
-	struct dest *d = (struct dest *)s;
-
-	if (sys_write_full(d->fd, data, len) != 0)
-		return err_sys(ERR_FILE_WRITE, "unable to write '%s'", d->temp);
-	return 0;
-}
-
-static int dest_finish(struct sink *s)
-{
-	struct dest *d = (struct dest *)s;
-	int fd = d->fd;
-
-	/* No fsync: PostgreSQL syncs what it keeps, and asks for anything else again after a crash.
-	 */
-	d->fd = -1;
-	if (sys.close(fd) != 0)
-		return err_sys(ERR_FILE_CLOSE, "unable to close '%s'", d->temp);
-	if (sys.rename(d->temp, d->path) != 0)
-		return err_sys(ERR_FILE_MOVE, "unable to move '%s' to '%s'", d->temp, d->path);
-	return 0;
-}
-
-static struct sink *dest_new(struct arena *a, const char *path)
-{
-	struct dest *d = arena_new_object(a, struct dest);
-
-	d->sink = (struct sink){dest_write, dest_finish};
-	d->path = path;
-	d->temp = arena_printf(a, "%s.pgstrata.tmp-%d", path, (int)getpid());
-	/* Of this process' number only a dead process can have left one. */
-	if (sys.unlink(d->temp) != 0 && errno != ENOENT)
-		return err_sys_null(ERR_FILE_REMOVE, "unable to remove '%s'", d->temp);
-	d->fd = sys.open(d->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (d->fd < 0)
-		return err_sys_null(ERR_FILE_OPEN, "unable to open '%s' for write", d->temp);
-	arena_defer(a, dest_undo, d);
-	return &d->sink;
-}
 
 /* A copy's path as users know it: without archive/<stanza>. */
 static const char *short_path(struct arena *a, const struct copy *c)
@@ -206,7 +146,8 @@ static int no_copy(const struct get *g, const struct buf *lines)
 
 static int got(const struct get *g, const struct copy *c)
 {
-	*g->from = arena_printf(g->a, "repo%u: %s", c->repo->key, c->place->archive_id);
+	g->got->from = arena_printf(g->a, "repo%u: %s", c->repo->key, c->place->archive_id);
+	g->got->sum = c->file.sum;
 	return WAL_GOT;
 }
 
@@ -221,7 +162,7 @@ static int deliver_segment(struct arena *a, const struct get *g, const copies *c
 	for (size_t i = 0; i < c->n; i++) {
 		SCOPED_ARENA(turn);
 		const struct copy *x = &c->v[i];
-		struct sink *dest = dest_new(turn, g->o->dest);
+		struct sink *dest = wal_dest_new(turn, g->o->dest);
 		if (dest == NULL)
 			return -1;
 		if (wal_fetch(turn, x->place, &x->file, &g->o->expect, dest) == 0)
@@ -261,7 +202,7 @@ static int deliver_plain(struct arena *a, const struct get *g, const copies *c)
 	}
 	if (chosen == NULL)
 		return no_copy(g, &lines);
-	struct sink *dest = dest_new(a, g->o->dest);
+	struct sink *dest = wal_dest_new(a, g->o->dest);
 	if (dest == NULL || sink_write(dest, content.data, content.len) != 0 ||
 		sink_finish(dest) != 0)
 		return -1;
@@ -315,6 +256,8 @@ static int get_once(struct arena *a, const struct get *g, const char **evidence)
 	ask_all(a, g, &c);
 	if (report_failed(a, g, c.n > 0) != 0)
 		return -1;
+	if (c.n > 0 && g->o->found != NULL)
+		g->o->found(g->o->found_ctx);
 	if (c.n > 0)
 		return g->kind == WAL_SEGMENT || g->kind == WAL_PARTIAL ? deliver_segment(a, g, &c)
 									: deliver_plain(a, g, &c);
@@ -326,18 +269,18 @@ static int get_once(struct arena *a, const struct get *g, const char **evidence)
 
 static int hole(const struct wal_get_opts *o, const char *evidence)
 {
+	SCOPED_ARENA(a);
+
 	if (sig_check() != 0)
 		return -1;
 	if (o->gap_is_end) {
-		log_warn("WAL segment %s is missing from the archive although %s is present: "
-			 "recovery ends here "
-			 "(archive-gap=end)",
-			o->name, evidence);
+		log_warn("WAL segment %s is missing from the archive%s: recovery ends here (archive-gap=end)",
+			o->name, wal_hole_text(a, evidence));
 		return WAL_ABSENT;
 	}
 	(void)err_set(ERR_FILE_MISSING,
-		"WAL segment %s is missing from the archive although %s is present", o->name,
-		evidence);
+		"WAL segment %s is missing from the archive%s", o->name,
+		wal_hole_text(a, evidence));
 	(void)err_hint(
 		"restore the segment from another copy of the archive and start recovery again.");
 	if (wal_kind(evidence) == WAL_HISTORY && strncmp(evidence, o->name, 8) == 0)
@@ -348,13 +291,13 @@ static int hole(const struct wal_get_opts *o, const char *evidence)
 }
 
 int wal_get(struct arena *a, const struct wal_get_opts *o, struct wal_get_repo *repos, size_t n,
-	const char **from)
+	struct wal_got *out)
 {
-	const struct get g = {a, o, wal_kind(o->name), repos, n, from};
+	const struct get g = {a, o, wal_kind(o->name), repos, n, out};
 	struct deadline end = deadline_in(o->gap_wait_ms);
 	struct backoff pause = {0};
 
-	*from = NULL;
+	*out = (struct wal_got){0};
 	if (g.kind == WAL_OTHER)
 		return err_set(ERR_PARAM_INVALID,
 			"'%s' is not the name of a WAL file: a segment, .partial, .backup "

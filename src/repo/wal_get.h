@@ -22,14 +22,21 @@ struct wal_get_opts {
 	int64_t gap_wait_ms; /* how long a hole may be a push in flight */
 	bool gap_is_end;     /* archive-gap=end */
 	size_t buffer_size;
+	void (*found)(void *ctx); /* called when it is there, before its bytes are read; NULL: nobody is */
+	void *found_ctx;
+};
+
+struct wal_got {
+	const char *from; /* "repo1: 15-1" */
+	struct sum sum;	  /* of a segment or .partial: SHA-1 of its bytes */
 };
 
 enum wal_get_answer { WAL_GOT = 0, WAL_ABSENT = 1 };
 
-/* WAL_GOT: dest holds proven bytes; *from says where ("repo1: 15-1").  WAL_ABSENT: proven absent in
+/* WAL_GOT: dest holds proven bytes; *got says whose.  WAL_ABSENT: proven absent in
  * every repository and no hole (or gap_is_end).  -1: unknown, and why.  dest is untouched unless
  * WAL_GOT. */
 int wal_get(struct arena *a, const struct wal_get_opts *o, struct wal_get_repo *repos, size_t n,
-	const char **from) must_check;
+	struct wal_got *got) must_check;
 
 #endif

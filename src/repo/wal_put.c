@@ -77,7 +77,7 @@ static int accept_duplicate(struct push *p, size_t i)
 {
 	if (sync_duplicate(p, i) != 0)
 		return -1;
-	p->repos[i].duplicate = true;
+	p->repos[i].duplicate = p->repos[i].has = true;
 	if (p->o->mode_check)
 		log_warn("WAL file '%s' already exists in the repo%u archive with the same "
 			 "checksum\n"
@@ -427,6 +427,7 @@ static void settle(struct push *p)
 		} else {
 			continue;
 		}
+		r->has = rc == 0;
 		if (rc == 0)
 			continue;
 		fail_repo(p, i);
@@ -513,7 +514,8 @@ static int put_plain(struct push *p, enum wal_kind kind)
 		struct wal_put_repo *r = &p->repos[i];
 		if (r->failed != NULL || p->branches[i].need == NEED_NOTHING)
 			continue;
-		if (write_plain(p, i, stored_path(p, i, p->o->name), &text) == 0)
+		r->has = write_plain(p, i, stored_path(p, i, p->o->name), &text) == 0;
+		if (r->has)
 			continue;
 		fail_repo(p, i);
 		if (r->failed->code == ERR_ARCHIVE_DUPLICATE)
@@ -522,7 +524,8 @@ static int put_plain(struct push *p, enum wal_kind kind)
 	return report(p);
 }
 
-int wal_put(struct arena *a, const struct wal_put_opts *o, struct wal_put_repo *repos, size_t n)
+int wal_put(struct arena *a, const struct wal_put_opts *o, struct wal_put_repo *repos, size_t n,
+	struct sum *sum)
 {
 	enum wal_kind kind = wal_kind(o->name);
 	struct push p = {.a = a, .o = o, .repos = repos, .n = n};
@@ -537,7 +540,12 @@ int wal_put(struct arena *a, const struct wal_put_opts *o, struct wal_put_repo *
 	p.source_name = path_base(o->source);
 	if (o->buffer_size != 0)
 		p.source->buffer_size = o->buffer_size;
+	if (o->watch != NULL)
+		p.source = store_watched(a, p.source, o->watch, 0);
 	for (size_t i = 0; i < n; i++)
-		repos[i].duplicate = false;
-	return kind == WAL_HISTORY || kind == WAL_BACKUP ? put_plain(&p, kind) : put_segment(&p);
+		repos[i].duplicate = repos[i].has = false;
+	int rc = kind == WAL_HISTORY || kind == WAL_BACKUP ? put_plain(&p, kind) : put_segment(&p);
+	if (sum != NULL)
+		*sum = p.seen.sum;
+	return rc;
 }

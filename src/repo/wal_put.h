@@ -5,6 +5,7 @@
 #define REPO_WAL_PUT_H
 
 #include "repo/wal_find.h"
+#include "store/watch.h"
 
 struct wal_put_repo {
 	unsigned key; /* repo1 -> 1, for messages */
@@ -12,6 +13,7 @@ struct wal_put_repo {
 	struct err_value *failed; /* in: already known to be unusable, is left alone; out: why this
 				   * repository does not have the file; NULL if it has */
 	bool duplicate;		  /* out: it had the same bytes before */
+	bool has;		  /* out: it has the file, durable and provably equal, also if others have not */
 };
 
 struct wal_put_opts {
@@ -24,6 +26,7 @@ struct wal_put_opts {
 	const char *version; /* of the stanza */
 	uint64_t system_id;
 	size_t buffer_size;
+	const struct store_watch *watch; /* told (for 0) of the reading of the source; NULL: nobody is */
 };
 
 /*
@@ -32,8 +35,9 @@ struct wal_put_opts {
  * or the file itself was refused (its own code; nothing was written): malformed, changed while it
  * was read, or another content is stored under its name (ERR_ARCHIVE_DUPLICATE; where that content
  * appeared only after ours was published, our file was taken back there).
+ * sum (may be NULL) gets the SHA-1 of a segment or partial.
  */
 int wal_put(struct arena *a, const struct wal_put_opts *o, struct wal_put_repo *repos,
-	size_t n) must_check;
+	size_t n, struct sum *sum) must_check;
 
 #endif

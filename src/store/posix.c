@@ -12,9 +12,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/path.h"
 #include "base/sig.h"
@@ -386,17 +384,6 @@ static int posix_touch(struct store *s, const char *path, const struct put_opts 
 	if (o->set_mtime && sys.utime(full, o->mtime) != 0)
 		return err_sys(ERR_FILE_INFO, "unable to set time for '%s'", full);
 	return 0;
-}
-
-char *posix_temp_name(struct arena *a, const char *path)
-{
-	uint32_t random;
-
-	/* names of one process must differ, and of two hosts with equal pids; chance is enough,
-	 * because the file is created exclusively */
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		random = (uint32_t)clock_mono_ms();
-	return arena_printf(a, "%s.%ld-%08x.pgbackrest.tmp", path, (long)getpid(), random);
 }
 
 struct store *store_posix(struct arena *a, const char *root)

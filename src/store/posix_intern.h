@@ -14,9 +14,6 @@ int posix_hard_link(struct store *s, const char *from, const char *path);
 /* -1, ERR_FILE_EXISTS. */
 int posix_exists(const char *path);
 
-/* "<path>.<pid>-<8 hex>.pgbackrest.tmp": readers of format 5 ignore what ends so. */
-char *posix_temp_name(struct arena *a, const char *path);
-
 /* Make a directory and its parents (0750).  Each one made is durable: its parent is synced. */
 int posix_make_dir(const char *path, mode_t mode);
 

@@ -12,7 +12,7 @@ int posix_link(struct store *s, const char *target, const char *path)
 {
 	SCOPED_ARENA(a);
 	const char *full = store_name(a, s, path);
-	const char *temp = posix_temp_name(a, full);
+	const char *temp = store_temp_name(a, full);
 	int rc = sys.symlink(target, temp);
 
 	if (rc != 0 && errno == ENOENT) {

@@ -301,7 +301,7 @@ static int open_temp(struct posix_put *p)
 	int fd = -1;
 
 	for (int i = 0; i < TEMP_TRIES; i++) {
-		p->written = posix_temp_name(p->arena, p->path);
+		p->written = store_temp_name(p->arena, p->path);
 		fd = open_in_dir(p->written, O_WRONLY | O_CREAT | O_EXCL, p->o.mode);
 		if (fd != -1 || errno != EEXIST)
 			break;

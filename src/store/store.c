@@ -4,6 +4,9 @@
 #include "store/store.h"
 
 #include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include "base/clock.h"
 #include "base/path.h"
 
 static const struct get_opts get_defaults;
@@ -12,6 +15,17 @@ static const struct put_opts put_defaults;
 char *store_name(struct arena *a, const struct store *s, const char *path)
 {
 	return path_join(a, s->root, path);
+}
+
+char *store_temp_name(struct arena *a, const char *path)
+{
+	uint32_t random;
+
+	/* names of one process must differ, and of two hosts with equal pids; chance is enough,
+	 * because the file is created exclusively */
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		random = (uint32_t)clock_mono_ms();
+	return arena_printf(a, "%s.%ld-%08x.pgbackrest.tmp", path, (long)getpid(), random);
 }
 
 static int refuse_path(const struct store *s, const char *path)

@@ -165,6 +165,9 @@ int store_write(struct store *s, const char *path, const void *data, size_t len,
 /* Root and path as one text for messages. */
 char *store_name(struct arena *a, const struct store *s, const char *path);
 
+/* For drivers: "<path>.<pid>-<8 hex>.pgbackrest.tmp"; readers of format 5 ignore what ends so. */
+char *store_temp_name(struct arena *a, const char *path);
+
 /* For drivers: the head of what a get pushes into, the spec's chain if there is one; and after
  * it, the page list of the result moves to where it lives as long as the store. */
 struct sink *store_get_chain(struct arena *a, const struct get_opts *o,

@@ -13,7 +13,7 @@ unit_tests += test/unit/test_fields test/unit/test_ini test/unit/test_json
 unit_tests += test/unit/test_control test/unit/test_page test/unit/test_timeline
 unit_tests += test/unit/test_version test/unit/test_wal
 # src/store, src/work
-unit_tests += test/driver/test_store test/unit/test_pipe test/unit/test_posix test/unit/test_pool
+unit_tests += test/driver/test_store test/unit/test_pipe test/unit/test_posix test/unit/test_pool test/unit/test_sftp
 # src/repo
 unit_tests += test/unit/test_bundle_get
 unit_tests += test/unit/test_info test/unit/test_layout test/unit/test_manifest test/unit/test_plan test/unit/test_resume test/unit/test_scan
@@ -21,11 +21,14 @@ unit_tests += test/unit/test_plan_standby
 unit_tests += test/unit/test_wal_find test/unit/test_wal_get test/unit/test_wal_put
 # src/config, src/cmd
 unit_tests += test/unit/test_conf_file test/unit/test_config_load test/unit/test_config_values
-unit_tests += test/unit/test_help test/unit/test_options test/unit/test_archive_exit
+unit_tests += test/unit/test_spool test/unit/test_help test/unit/test_options test/unit/test_archive_exit
 unit_tests += test/unit/test_recovery test/unit/test_restore_select
 unit_tests += test/unit/test_wal_reach
 unit_tests += test/unit/test_restore_map
 unit_tests += test/unit/test_block_map test/unit/test_block_get test/unit/test_block_put test/unit/test_block_size
 unit_tests += test/unit/test_retention test/unit/test_retention_model
 unit_tests += test/unit/test_file_check test/unit/test_verify test/unit/test_wal_gaps
-unit_tests += test/unit/test_wal_lines test/unit/test_wal_copy
+unit_tests += test/unit/test_wal_lines test/unit/test_verify_cluster test/unit/test_wal_copy
+unit_tests += test/unit/test_wal_drop
+unit_tests += test/unit/test_spool_in
+unit_tests += test/unit/test_push_guard

@@ -239,8 +239,8 @@ static const struct failure value_failures[] = {
 		"option 'repo1-bundle-limit' not valid without option 'repo1-bundle'\n"},
 	{BACKUP, NULL, "[Main]\npg2-host=x\npg2-path=/x\n", 31,
 		"option 'pg2-host' is not yet supported by pgStrata\n"},
-	{"pgstrata archive-push --stanza=x", NULL, "[global]\narchive-async=y\n", 31,
-		"option 'archive-async' is not yet supported by pgStrata\n"},
+	{"pgstrata archive-push --stanza=x", NULL, "[global]\nprotocol-timeout=10\n", 31,
+		"option 'protocol-timeout' is not yet supported by pgStrata\n"},
 	{"pgstrata info", "PGBACKREST_REPO1_CIPHER_TYPE=aes-256-cbc", NULL, 37,
 		"info command requires option: repo1-cipher-pass\n"},
 	{"pgstrata archive-push --stanza=x", NULL, "[global]\nrepo3-path=/r\n"

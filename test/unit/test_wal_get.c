@@ -215,16 +215,16 @@ static void forced_version(void **state)
 	struct wal_get_repo r = repo_of(a, 1, s);
 	struct wal_get_opts o = {
 		.name = NAME5, .dest = dest, .expect = {NULL, SYSTEM_ID, SEG}};
-	const char *from;
+	struct wal_got got;
 
 	put_le(seg, 7, 2); /* a fork's magic */
 	assert_int_equal(push_one(a, &p, NAME5, seg, SEG, s), 0);
 	fresh_dest();
-	assert_int_equal(wal_get(a, &o, &r, 1, &from), WAL_GOT);
-	assert_string_equal(from, "repo1: 15-1");
+	assert_int_equal(wal_get(a, &o, &r, 1, &got), WAL_GOT);
+	assert_string_equal(got.from, "repo1: 15-1");
 	delivered(a, seg, SEG);
 	o.expect.segment_size = 2 * SEG;
-	must_fail(wal_get(a, &o, &r, 1, &from), ERR_FILE_READ, "has 1048576 bytes");
+	must_fail(wal_get(a, &o, &r, 1, &got), ERR_FILE_READ, "has 1048576 bytes");
 }
 
 static void several_archive_ids(void **state)
@@ -235,14 +235,14 @@ static void several_archive_ids(void **state)
 	struct wal_get_repo r = {.key = 4, .places = places, .n = 2};
 	struct wal_get_opts o = {
 		.name = NAME5, .dest = dest, .expect = {VERSION, SYSTEM_ID, SEG}};
-	const char *from;
+	struct wal_got got;
 
 	fresh_dest();
-	assert_int_equal(wal_get(a, &o, &r, 1, &from), WAL_GOT);
-	assert_string_equal(from, "repo4: 15-1");
+	assert_int_equal(wal_get(a, &o, &r, 1, &got), WAL_GOT);
+	assert_string_equal(got.from, "repo4: 15-1");
 	/* a hole in an older archive id is one, too */
 	damage(a, s, MISSING);
-	must_fail(wal_get(a, &o, &r, 1, &from), ERR_FILE_MISSING, NAME6);
+	must_fail(wal_get(a, &o, &r, 1, &got), ERR_FILE_MISSING, NAME6);
 }
 
 static void different_hashes(void **state)

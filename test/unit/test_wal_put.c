@@ -140,7 +140,7 @@ static void missing_source(void **state)
 		.system_id = SYSTEM_ID};
 	struct wal_put_repo r = {.key = 1, .place = PLACE(store_mem(a))};
 
-	must_fail(wal_put(a, &o, &r, 1), ERR_FILE_MISSING, "gone/" NAME5);
+	must_fail(wal_put(a, &o, &r, 1, NULL), ERR_FILE_MISSING, "gone/" NAME5);
 }
 
 /* What is stored already: same bytes, damage of every kind, other bytes. */

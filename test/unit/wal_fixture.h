@@ -109,7 +109,7 @@ static inline int push_to(struct arena *a, const struct pushing *p, const char *
 		.buffer_size = 65536};
 
 	assert_int_equal(file_replace(o.source, data, len, 0600), 0);
-	return wal_put(a, &o, repos, n);
+	return wal_put(a, &o, repos, n, NULL);
 }
 
 static inline int push_one(struct arena *a, const struct pushing *p, const char *name,
@@ -140,9 +140,9 @@ static inline int get_from(struct arena *a, const char *dest, const char *name,
 		.gap_wait_ms = wait_ms,
 		.gap_is_end = gap_is_end,
 		.buffer_size = 65536};
-	const char *from;
+	struct wal_got got;
 
-	return wal_get(a, &o, repos, n, &from);
+	return wal_get(a, &o, repos, n, &got);
 }
 
 static inline int get_one(struct arena *a, const char *dest, const char *name, struct store *repo)

@@ -12,10 +12,30 @@ package PgStrata::Recovery;
 use strict;
 use warnings;
 use Exporter qw(import);
+use File::Copy qw(move);
 use PgStrata;
 use Test::More;
 
-our @EXPORT = qw(write_rows row_state stored_wal wal_names copy_tree stops_in_recovery recovers_whole);
+our @EXPORT = qw(%wal_damage write_rows write_segments row_state stored_wal wal_names copy_tree stops_in_recovery recovers_whole);
+
+# What can be wrong with a stored segment.  Each takes the stored file, and another segment's.
+sub replace {
+	my ($file, $content) = @_;
+	unlink $file or die "unlink $file: $!";
+	spew($file, $content);
+}
+our %wal_damage = (
+	'a flipped bit' => sub { flip_bit($_[0], int((-s $_[0]) * (1 + rand) / 3), int(rand(8))) },
+	'missing' => sub { unlink $_[0] or die "unlink: $!" },
+	'the content of another' => sub { replace($_[0], slurp($_[1])) },
+	'cut to half' => sub { truncate_file($_[0], (-s $_[0]) / 2) },
+	'empty' => sub { truncate_file($_[0], 0) },
+	'one byte short' => sub { truncate_file($_[0], (-s $_[0]) - 1) },
+	'followed by more' => sub { replace($_[0], slurp($_[0]) . "\0" x 4096) },
+	'a folder' => sub { unlink $_[0]; mkdir $_[0] },
+	'not readable' => sub { chmod 0, $_[0] },
+	'under the name of another codec' => sub { move($_[0], $_[0] =~ s/\.lz4$|$/.gz/r) },
+);
 
 # write_rows(CLUSTER, COUNT): more rows, each of 64 kB and a commit of its own; the number of the last one.
 sub write_rows {
@@ -25,6 +45,13 @@ sub write_rows {
 	$pg->psql("CREATE TABLE IF NOT EXISTS numbered (id serial PRIMARY KEY, text text);\n"
 		. "ALTER TABLE numbered ALTER text SET STORAGE EXTERNAL;\n" . $insert x $count);
 	return $pg->psql('SELECT max(id) FROM numbered');
+}
+
+# write_segments(CLUSTER, COUNT): one more row in each of so many segments.
+sub write_segments {
+	my ($pg, $count) = @_;
+	write_rows($pg, 1);
+	$pg->psql("INSERT INTO numbered (text) SELECT md5(random()::text);\nSELECT pg_switch_wal();\n" x $count);
 }
 
 # Everything about the rows in one line.
