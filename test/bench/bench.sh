@@ -8,72 +8,20 @@
 # Run as the user that may start PostgreSQL, not as root; it works below ${TMPDIR:-/tmp} and removes what it made.
 set -eu
 
-program=$(command -v "${1:-pgstrata}") || { echo "bench: ${1:-pgstrata} not found" >&2; exit 1; }
-peer=$(command -v pgbackrest) || { echo "bench: pgbackrest not found" >&2; exit 1; }
-[ -x /usr/bin/time ] || { echo "bench: /usr/bin/time not found (Debian package time)" >&2; exit 1; }
-[ "$(id -u)" != 0 ] || { echo "bench: PostgreSQL refuses to run as root" >&2; exit 1; }
-bindir=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
-scale=${SCALE:-100} runs=${RUNS:-5} workers=${WORKERS:-2} segments=${SEGMENTS:-20}
+. "$(dirname "$0")/common.sh"
+scale=${SCALE:-100} runs=${RUNS:-5} segments=${SEGMENTS:-20}
 files=${FILES:-100000} file_runs=${FILE_RUNS:-3}
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/pgbackrest-bench.XXXXXX")
-stop() {
-	"$bindir/pg_ctl" -D "$work/pg" -m immediate stop >/dev/null 2>&1 || true
-	rm -rf "$work"
-}
-trap stop EXIT
-trap 'exit 1' INT TERM
-
-say() { printf '%s\n' "$*" >&2; }
-
-# conf WHO NAME REPOSITORY [LINE...]: a configuration of a program; the cluster is the same for all.
-conf() {
-	who=$1 name=$2 repo=$3
-	shift 3
-	mkdir -p "$work/$who/$repo" "$work/$who/log" "$work/$who/lock"
-	cat >"$work/$who/$name.conf" <<-END
-	[global]
-	$(printf '%s\n' "$@")
-	repo1-path=$work/$who/$repo
-	repo1-retention-full=9999999
-	log-path=$work/$who/log
-	lock-path=$work/$who/lock
-	log-level-console=error
-	compress-type=zst
-	compress-level=3
-	process-max=$workers
-	start-fast=y
-	[b]
-	pg1-path=$work/pg
-	pg1-socket-path=$work
-	END
-}
 for who in ours peer; do
 	conf "$who" pgbackrest repo
 	# encrypted, without WAL: that goes to the other repository only
 	conf "$who" secret secret repo1-cipher-type=aes-256-cbc 'repo1-cipher-pass=a passphrase' archive-check=n
 done
-ours="$program --config=$work/ours/pgbackrest.conf --stanza=b"
-theirs="$peer --config=$work/peer/pgbackrest.conf --stanza=b"
 ours_secret="$program --config=$work/ours/secret.conf --stanza=b"
 theirs_secret="$peer --config=$work/peer/secret.conf --stanza=b"
 
-say "making a cluster with pgbench scale $scale"
-"$bindir/initdb" -D "$work/pg" -A trust -k >/dev/null
-cat >>"$work/pg/postgresql.conf" <<END
-listen_addresses=''
-unix_socket_directories='$work'
-archive_mode=on
-archive_command='$ours archive-push %p && $theirs archive-push %p'
-fsync=off
-max_wal_size=8GB
-END
-"$bindir/pg_ctl" -D "$work/pg" -l "$work/server.log" -w start >/dev/null
-for command in "$ours" "$theirs" "$ours_secret" "$theirs_secret"; do
-	$command stanza-create
-done
-"$bindir/pgbench" -h "$work" -i -q -s "$scale" postgres >/dev/null 2>&1
-"$bindir/psql" -h "$work" -qc checkpoint postgres
+stanzas=$(printf '%s\n' "$ours" "$theirs" "$ours_secret" "$theirs_secret")
+make_cluster "$scale" "archive_command='$ours archive-push %p && $theirs archive-push %p'" max_wal_size=8GB
 
 # run NAME WHO COMMAND...: one measured run; appends "wall cpu peak_kb" to a file.  Before it everything is synced, so
 # that nobody pays for what others wrote.
@@ -84,8 +32,6 @@ run() {
 	/usr/bin/time -o "$work/t" -f '%e %U %S %M' "$@" >/dev/null
 	tail -n 1 "$work/t" | awk '{ print $1, $2 + $3, $4 }' >>"$work/$name.$who"
 }
-
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
 row() {
 	for column in 1 2 3; do
@@ -101,15 +47,28 @@ row() {
 			f, c, f, d, cpu, e / 1024, g / 1024) }'
 }
 
-# both NAME COMMAND...: one measured run of each program.
+# both NAME COMMAND...: one measured run of each program; who is first changes from call to call.
+turn=0
 both() {
 	name=$1
 	shift
+	turn=$((1 - turn))
 	# shellcheck disable=SC2086
-	{
+	if [ "$turn" = 1 ]; then
 		run "$name" ours $ours "$@"
 		run "$name" peer $theirs "$@"
-	}
+	else
+		run "$name" peer $theirs "$@"
+		run "$name" ours $ours "$@"
+	fi
+}
+
+# drain: all WAL written so far is archived, so that the first backup after a change does not wait for that of others.
+drain() {
+	segment=$("$bindir/psql" -h "$work" -XAtqc 'SELECT pg_walfile_name(pg_switch_wal())' postgres)
+	until "$bindir/psql" -h "$work" -XAtqc "SELECT last_archived_wal >= '$segment' FROM pg_stat_archiver" postgres | grep -q t; do
+		sleep 0.1
+	done
 }
 
 # A thousandth of the rows, or of the small files, is changed, all over the cluster.
@@ -117,6 +76,7 @@ change() {
 	if [ -z "$1" ]; then
 		"$bindir/psql" -h "$work" -qc 'UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 1000 = 7' \
 			-c checkpoint postgres
+		drain
 	else
 		find "$work/pg/extra" -type f -name '*777' -exec sh -c 'for f; do echo more >>"$f"; done' sh '{}' +
 	fi
@@ -171,6 +131,7 @@ while [ "$i" -lt "$runs" ]; do
 	# One per cent of the rows, all in one place.
 	"$bindir/psql" -h "$work" -qc "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid <= $scale * 1000" \
 		-c checkpoint postgres
+	drain
 	both table --type=incr backup
 	for codec in none lz4 gz; do
 		both "full-$codec" --type=full --compress-type=$codec backup
@@ -205,6 +166,7 @@ for f in "$work"/wal/*; do
 	{
 		run push ours $ours archive-push "$f"
 		run push peer $theirs archive-push "$f"
+		rm -f "$work"/get/? # as PostgreSQL does: replacing a file costs more than making one
 		run get ours $ours archive-get "$s" "$work/get/a"
 		run get peer $theirs archive-get "$s" "$work/get/b"
 		run info ours $ours info
@@ -228,7 +190,7 @@ if [ "$files" -gt 0 ]; then
 	done
 fi
 
-echo "$("$program" version), $("$peer" version), PostgreSQL $("$bindir/postgres" -V | awk '{ print $3 }'), $(nproc) cores," \
+echo "$(versions)," \
 	"cluster $(du -sm "$work/pg/base" | cut -f1) MB, zst 3, $workers workers, medians of $runs runs ($segments segments; -files: $files files more in bundles, $file_runs runs)" \
 	"same: incr of what is the same; incr: after changes to a thousandth, all over; table: to a hundredth, in one place; expire: all but one chain"
 echo

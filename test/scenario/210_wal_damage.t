@@ -41,26 +41,6 @@ $get->run_ok('restore', '--archive-mode=off');
 my $template = work_dir() . '/template';
 rename $restored->data, $template or die "rename: $!";
 
-sub replace {
-	my ($file, $content) = @_;
-	unlink $file or die "unlink $file: $!";
-	spew($file, $content);
-}
-
-# Each takes the stored file, and another segment's.
-my %damage = (
-	'a flipped bit' => sub { flip_bit($_[0], int((-s $_[0]) * (1 + rand) / 3), int(rand(8))) },
-	'missing' => sub { unlink $_[0] or die "unlink: $!" },
-	'the content of another' => sub { replace($_[0], slurp($_[1])) },
-	'cut to half' => sub { truncate_file($_[0], (-s $_[0]) / 2) },
-	'empty' => sub { truncate_file($_[0], 0) },
-	'one byte short' => sub { truncate_file($_[0], (-s $_[0]) - 1) },
-	'followed by more' => sub { replace($_[0], slurp($_[0]) . "\0" x 4096) },
-	'a folder' => sub { unlink $_[0]; mkdir $_[0] },
-	'not readable' => sub { chmod 0, $_[0] },
-	'under the name of another codec' => sub { move($_[0], $_[0] =~ s/\.lz4$|$/.gz/r) },
-);
-
 my ($middle, $last) = (@segments[int(@segments / 2), -1]);
 
 sub try_case {
@@ -74,7 +54,7 @@ sub try_case {
 	copy_tree($folder, $dir);
 	$get->set(global => { 'repo1-path' => $archive{$codec}->path('repo') });
 
-	$damage{$how}->($file, $other);
+	$wal_damage{$how}->($file, $other);
 	stops_in_recovery($restored, $name, like => qr/ERROR: \[\d{3}\]: (?:.*\n +)*.*$segment/);
 	run_command([ 'chmod', '-R', 'u+rwX', $folder ]);
 	remove_tree($folder);
@@ -87,7 +67,7 @@ sub try_case {
 # Every damage, each with another codec in the short run.  The last segment of an archive: nobody can know that a
 # missing one existed, but a damaged one did.
 srand(210);
-my @how = sort keys %damage;
+my @how = sort keys %wal_damage;
 for my $number (0 .. $#how) {
 	try_case($_, $how[$number], $middle) for full_run() ? @codecs : $codecs[$number % @codecs];
 	try_case($codecs[($number + 1) % @codecs], $how[$number], $last) if full_run() && $how[$number] ne 'missing';

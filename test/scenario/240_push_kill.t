@@ -57,7 +57,8 @@ for (;;) {
 		note($done, $name);
 		exit 0;
 	}
-	if ($? == 9) {
+	# a system call is its working process's, whose death it tells
+	if ($? == 9 || $kill == 0 && $? >> 8 == 125) {
 		note($kills, $kill);
 		exit 1 if rand(100) < 3;
 		next;
