@@ -53,7 +53,8 @@ sub round {
 	$theirs->run_ok('expire', { name => 'their expire' });
 	is(scalar(() = notes()), 1, 'the note is still there');
 	$ours->run_ok('check', { like => qr/WARN: repo1: WAL file 00000001000000A000000001 was dropped/, name => 'our check' });
-	$ours->run_ok('verify', { name => 'our verify' });
+	$ours->run_fail('verify', { code => 104, name => 'our verify tells of it, and finds nothing else',
+		like => qr/was dropped by archive-push on .*repo1 is not all right: 1 finding/s });
 	$ours->run_ok('expire', { name => 'our expire' });
 	is(scalar(() = notes()), 1, 'our expire leaves what is still wanted');
 	$pg->stop;
