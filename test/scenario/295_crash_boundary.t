@@ -72,7 +72,10 @@ sub recovered {
 	$restored->remove_data;
 }
 recovered('through every crash');
-like($restored->log_text, qr/successfully skipped missing contrecord/, 'a record was cut by a crash');
+my $cut = () = $restored->log_text =~ /successfully skipped missing contrecord/g;
+diag("$cut crashes cut a record");
+# about one crash in ten does: a few prove nothing
+cmp_ok($cut, '>', 0, 'a record was cut by a crash') if $rounds >= 200;
 my $middle = $points[@points / 2];
 recovered("to $middle", $middle, '--type=name', "--target=$middle", '--target-action=promote');
 
