@@ -93,7 +93,9 @@ for (;;) {
 	}
 	my $code = $? >> 8;
 	note(odd => "$name: $weather: status $?") if $? & 127 ? $? != 9 : $code == 117 || $code > 125;
-	note(odd => "$name: fails in calm weather: $code") if $weather eq 'calm' && weather() eq 'calm' && $code != 82;
+	# 45: a push that a crashed server has left behind stores the same bytes with another codec in this very moment; neither
+	# may count then, and the next one does
+	note(odd => "$name: fails in calm weather: $code") if $weather eq 'calm' && weather() eq 'calm' && $code != 82 && $code != 45;
 	exit 1 if rand(100) < 2;
 	select undef, undef, undef, 0.02;
 }
