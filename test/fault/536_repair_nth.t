@@ -37,7 +37,7 @@ sub prepare {
 }
 
 my @repair = qw(verify --repair --repo=1);
-for my $case ([ 'damaged', 40, sub { flip_bit($file{ $names[1] }, 300, 1) } ], [ 'missing', 10, sub { unlink $file{ $names[1] } } ]) {
+for my $case ([ 'damaged', 40, sub { flip_bit($file{ $names[1] }, 300, 1) } ], [ 'missing', 30, sub { unlink $file{ $names[1] } } ]) {
 	my ($name, $limit, $damage) = @$case;
 	prepare($damage);
 	my $wrong = snapshot($one);
