@@ -15,6 +15,13 @@
 #include "repo/layout.h"
 #include "store/sftp.h"
 
+char *ctx_repo_identity(struct arena *a, const struct config_repo *r)
+{
+	if (r->sftp_host == NULL)
+		return arena_printf(a, "%s:%s", r->type, r->path);
+	return arena_printf(a, "%s:%s:%" PRId64 ":%s", r->type, r->sftp_host, r->sftp_host_port, r->path);
+}
+
 static enum sftp_check sftp_check_of(const char *word)
 {
 	if (strcmp(word, "accept-new") == 0)

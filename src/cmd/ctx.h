@@ -27,6 +27,10 @@ struct ctx_repos {
 /* The repositories the command works on. */
 int ctx_repos(struct arena *a, const struct config *cfg, struct ctx_repos *out) must_check;
 
+/* Which repository it is, for notes that outlive a configuration: "posix:/backup", "sftp:HOST:PORT:/backup".  As whom it is
+ * reached does not matter, nor under which key. */
+char *ctx_repo_identity(struct arena *a, const struct config_repo *r);
+
 /* Work in each of them, whatever becomes of the others: a failure is logged as "repoN: ...", and ERR_COMMAND at the end
  * tells how many there were.  A termination ends it at once. */
 typedef int ctx_repo_fn(void *ctx, const struct ctx_repo *repo);

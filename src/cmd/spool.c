@@ -13,6 +13,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "cmd/ctx.h"
 #include "form/fields.h"
 #include "pg/wal.h"
 #include "repo/layout.h"
@@ -47,21 +48,18 @@ static const struct field fields[] = {
 	FIELD_END,
 };
 
-/* Who reaches it under which name does not matter, nor with which key. */
-static const char *what_it_is(struct arena *a, const struct config_repo *r)
+char *spool_dir(struct arena *a, const struct config *cfg, const char *which)
 {
-	if (r->sftp_host == NULL)
-		return arena_printf(a, "%s:%s", r->type, r->path);
-	return arena_printf(a, "%s:%s:%" PRId64 ":%s", r->type, r->sftp_host, r->sftp_host_port, r->path);
+	return arena_printf(a, "%s/archive/%s/%s", cfg->spool_path, cfg->stanza, which);
 }
 
 void spool_open(struct arena *a, const struct config *cfg, struct spool *out)
 {
-	out->dir = arena_printf(a, "%s/archive/%s/out", cfg->spool_path, cfg->stanza);
+	out->dir = spool_dir(a, cfg, "out");
 	vec_init(&out->repos, a);
 	for (size_t i = 0; i < cfg->repo.n; i++) {
 		const struct config_repo *r = &cfg->repo.v[i];
-		*vec_add(&out->repos) = (struct config_pair){ arena_printf(a, "%u", r->key), what_it_is(a, r) };
+		*vec_add(&out->repos) = (struct config_pair){ arena_printf(a, "%u", r->key), ctx_repo_identity(a, r) };
 	}
 }
 

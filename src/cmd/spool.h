@@ -24,6 +24,9 @@ struct spool {
 	config_pairs repos; /* all of the configuration: key, and what it is: "posix:/var/lib/pgbackrest" */
 };
 
+/* <spool-path>/archive/<stanza>/<which>: "out" of archive-push, "in" of archive-get. */
+char *spool_dir(struct arena *a, const struct config *cfg, const char *which);
+
 /* Where it is; nothing is read or made. */
 void spool_open(struct arena *a, const struct config *cfg, struct spool *out);
 

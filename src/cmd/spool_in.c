@@ -15,17 +15,14 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "cmd/ctx.h"
+#include "cmd/spool.h"
 #include "repo/wal_dest.h"
 #include "store/store.h"
 
 #define NOTE_SUFFIX ".note"
 #define NOTE_MAX ((size_t)64 * 1024) /* bytes; ours has a few hundred */
 #define COPY_SIZE ((size_t)256 * 1024)
-
-static char *spool_dir(struct arena *a, const struct config *cfg, const char *which)
-{
-	return arena_printf(a, "%s/archive/%s/%s", cfg->spool_path, cfg->stanza, which);
-}
 
 const char *spool_in_path(struct arena *a, const struct spool_in *q, const char *segment)
 {
@@ -85,16 +82,13 @@ static int add_cluster(struct arena *a, const char *data, struct buf *out)
 	return add_run(a, data, out);
 }
 
-static void add_repos(const struct config *cfg, struct buf *out)
+static void add_repos(struct arena *a, const struct config *cfg, struct buf *out)
 {
 	for (size_t i = 0; i < cfg->repo.n; i++) {
 		const struct config_repo *r = &cfg->repo.v[i];
 		if (cfg->repo_key != 0 && cfg->repo_key != r->key)
 			continue;
-		buf_addf(out, "repo%u %s %s", r->key, r->type, r->cipher_type);
-		if (r->sftp_host != NULL)
-			buf_addf(out, " %s:%" PRId64, r->sftp_host, r->sftp_host_port);
-		buf_addf(out, " %s\n", r->path);
+		buf_addf(out, "repo%u %s %s\n", r->key, r->cipher_type, ctx_repo_identity(a, r));
 	}
 }
 
@@ -108,7 +102,7 @@ int spool_in_open(struct arena *a, const struct config *cfg, const struct pg_con
 		return err_wrap("unable to use the queue of WAL in the spool");
 	buf_addf(&whose, "system %" PRIu64 " %s %u %d\n", control->system_id, control->version->name,
 		control->wal_segment_size, expect->version != NULL);
-	add_repos(cfg, &whose);
+	add_repos(a, cfg, &whose);
 	*out = (struct spool_in){.dir = spool_dir(a, cfg, "in"), .whose = whose.data, .expect = *expect};
 	return 0;
 }
