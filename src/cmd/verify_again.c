@@ -113,17 +113,12 @@ static int settle_backups(struct verify *v)
 static bool lacks_missing(struct verify *v, struct verify_archive *ar)
 {
 	SCOPED_ARENA(a);
+	verify_lacks lacks;
 
-	for (size_t i = 0; i < v->backups.n; i++) {
-		const struct verify_backup *b = &v->backups.v[i];
-		verify_lacks lacks;
-		if (b->gone || verify_archive_of(v, b) != ar)
-			continue;
-		verify_backup_lacks(a, ar, b, &lacks);
-		for (size_t k = 0; k < lacks.n; k++)
-			if (lacks.v[k].missing)
-				return true;
-	}
+	verify_archive_lacks(a, v, ar, &lacks);
+	for (size_t i = 0; i < lacks.n; i++)
+		if (lacks.v[i].missing)
+			return true;
 	return false;
 }
 

@@ -200,12 +200,10 @@ static void look_for(struct arena *a, const struct verify_archive *ar, struct wa
 	vec_push(out, ((struct verify_lack){ arena_strdup(a, name), have == NULL }));
 }
 
-void verify_backup_lacks(struct arena *a, const struct verify_archive *ar, const struct verify_backup *b,
-	verify_lacks *out)
+static void add_lacks(struct arena *a, const struct verify_archive *ar, const struct verify_backup *b, verify_lacks *out)
 {
 	struct wal_pos start, stop;
 
-	vec_init(out, a);
 	if (b->start == NULL || b->stop == NULL)
 		return;
 	if (ar == NULL) {
@@ -222,6 +220,21 @@ void verify_backup_lacks(struct arena *a, const struct verify_archive *ar, const
 	}
 	for (; start.segment <= stop.segment; start.segment++)
 		look_for(a, ar, start, out);
+}
+
+void verify_backup_lacks(struct arena *a, const struct verify_archive *ar, const struct verify_backup *b,
+	verify_lacks *out)
+{
+	vec_init(out, a);
+	add_lacks(a, ar, b, out);
+}
+
+void verify_archive_lacks(struct arena *a, struct verify *v, const struct verify_archive *ar, verify_lacks *out)
+{
+	vec_init(out, a);
+	for (size_t i = 0; i < v->backups.n; i++)
+		if (!v->backups.v[i].gone && verify_archive_of(v, &v->backups.v[i]) == ar)
+			add_lacks(a, ar, &v->backups.v[i], out);
 }
 
 /* --- the log --- */

@@ -230,6 +230,8 @@ struct verify_lack {
 typedef VEC(struct verify_lack) verify_lacks;
 void verify_backup_lacks(struct arena *a, const struct verify_archive *ar, const struct verify_backup *b,
 	verify_lacks *out);
+/* The same of all backups that the archive serves. */
+void verify_archive_lacks(struct arena *a, struct verify *v, const struct verify_archive *ar, verify_lacks *out);
 uint32_t verify_segment_bytes(const struct verify_archive *ar);
 /* One line per range without a gap, at the reference's level. */
 void verify_archive_log(const struct verify_archive *ar);

@@ -131,18 +131,12 @@ static int repair_gaps(struct repair *r)
 
 static int repair_lacks(struct repair *r)
 {
-	struct verify *v = r->v;
+	verify_lacks lacks;
 
-	for (size_t i = 0; i < v->backups.n; i++) {
-		const struct verify_backup *b = &v->backups.v[i];
-		verify_lacks lacks;
-		if (b->gone || verify_archive_of(v, b) != r->ar)
-			continue;
-		verify_backup_lacks(v->arena, r->ar, b, &lacks);
-		for (size_t k = 0; k < lacks.n; k++)
-			if (lacks.v[k].missing && repair_missing(r, lacks.v[k].name) != 0)
-				return -1;
-	}
+	verify_archive_lacks(r->v->arena, r->v, r->ar, &lacks);
+	for (size_t i = 0; i < lacks.n; i++)
+		if (lacks.v[i].missing && repair_missing(r, lacks.v[i].name) != 0)
+			return -1;
 	return 0;
 }
 
@@ -228,6 +222,7 @@ static int open_others(struct verify *v, struct ctx_repos *others, struct archiv
 static bool is_wrong(struct verify *v, struct verify_archive *ar)
 {
 	SCOPED_ARENA(a);
+	verify_lacks lacks;
 
 	for (size_t i = 0; i < ar->files.n; i++)
 		if (is_damaged(&ar->files.v[i]))
@@ -235,16 +230,8 @@ static bool is_wrong(struct verify *v, struct verify_archive *ar)
 	for (size_t i = 0; i < ar->gaps.n; i++)
 		if (ar->gaps.v[i].kind == WAL_GAP_HOLE)
 			return true;
-	for (size_t i = 0; i < v->backups.n; i++) {
-		const struct verify_backup *b = &v->backups.v[i];
-		verify_lacks lacks;
-		if (b->gone || verify_archive_of(v, b) != ar)
-			continue;
-		verify_backup_lacks(a, ar, b, &lacks);
-		if (lacks.n > 0)
-			return true;
-	}
-	return ar->no_history.n > 0;
+	verify_archive_lacks(a, v, ar, &lacks);
+	return lacks.n > 0 || ar->no_history.n > 0;
 }
 
 /* Held to the end of the process; taken only where there is something to do, because it keeps backups out. */
