@@ -175,28 +175,24 @@ static int faulty_touch(struct store *s, const char *path, const struct put_opts
 	return inner->driver->touch(inner, path, o);
 }
 
-/* What the inner driver cannot do, this one cannot either. */
 struct store *store_faulty(struct arena *a, struct store *inner, struct store_fault *f)
 {
 	struct faulty *t = arena_new_object(a, struct faulty);
-	const struct store_driver *d = inner->driver;
 
 	t->driver = (struct store_driver){
-		.name = d->name,
 		.get = faulty_get,
 		.put = faulty_put,
 		.list = faulty_list,
 		.stat = faulty_stat,
 		.remove = faulty_remove,
 		.remove_dir = faulty_remove_dir,
-		.make_dir = d->make_dir == NULL ? NULL : faulty_make_dir,
-		.link = d->link == NULL ? NULL : faulty_link,
-		.hard_link = d->hard_link == NULL ? NULL : faulty_hard_link,
-		.sync_dir = d->sync_dir == NULL ? NULL : faulty_sync_dir,
-		.touch = d->touch == NULL ? NULL : faulty_touch,
+		.make_dir = faulty_make_dir,
+		.link = faulty_link,
+		.hard_link = faulty_hard_link,
+		.sync_dir = faulty_sync_dir,
+		.touch = faulty_touch,
 	};
-	t->store = (struct store){ .driver = &t->driver, .root = inner->root, .arena = a,
-		.buffer_size = inner->buffer_size };
+	store_wrap(a, inner, &t->driver, &t->store);
 	t->inner = inner;
 	t->f = f;
 	return &t->store;

@@ -17,6 +17,24 @@ char *store_name(struct arena *a, const struct store *s, const char *path)
 	return path_join(a, s->root, path);
 }
 
+void store_wrap(struct arena *a, const struct store *inner, struct store_driver *driver, struct store *out)
+{
+	const struct store_driver *d = inner->driver;
+
+	driver->name = d->name;
+	if (d->make_dir == NULL)
+		driver->make_dir = NULL;
+	if (d->link == NULL)
+		driver->link = NULL;
+	if (d->hard_link == NULL)
+		driver->hard_link = NULL;
+	if (d->sync_dir == NULL)
+		driver->sync_dir = NULL;
+	if (d->touch == NULL)
+		driver->touch = NULL;
+	*out = (struct store){ .driver = driver, .root = inner->root, .arena = a, .buffer_size = inner->buffer_size };
+}
+
 char *store_temp_name(struct arena *a, const char *path)
 {
 	uint32_t random;

@@ -165,6 +165,10 @@ int store_write(struct store *s, const char *path, const void *data, size_t len,
 /* Root and path as one text for messages. */
 char *store_name(struct arena *a, const struct store *s, const char *path);
 
+/* For drivers around another store: a store that is like inner in all but its driver, from which everything optional goes
+ * that inner cannot do either. */
+void store_wrap(struct arena *a, const struct store *inner, struct store_driver *driver, struct store *out);
+
 /* For drivers: "<path>.<pid>-<8 hex>.pgbackrest.tmp"; readers of format 5 ignore what ends so. */
 char *store_temp_name(struct arena *a, const char *path);
 

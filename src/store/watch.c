@@ -146,28 +146,24 @@ static struct sink *watched_put(struct arena *a, struct store *s, const char *pa
 	return p->next == NULL ? NULL : &p->sink;
 }
 
-/* What the inner driver cannot do, this one cannot either. */
 struct store *store_watched(struct arena *a, struct store *inner, const struct store_watch *watch, unsigned who)
 {
 	struct watched *t = arena_new_object(a, struct watched);
-	const struct store_driver *d = inner->driver;
 
 	t->driver = (struct store_driver){
-		.name = d->name,
 		.get = watched_get,
 		.put = watched_put,
 		.list = watched_list,
 		.stat = watched_stat,
 		.remove = watched_remove,
 		.remove_dir = watched_remove_dir,
-		.make_dir = d->make_dir == NULL ? NULL : watched_make_dir,
-		.link = d->link == NULL ? NULL : watched_link,
-		.hard_link = d->hard_link == NULL ? NULL : watched_hard_link,
-		.sync_dir = d->sync_dir == NULL ? NULL : watched_sync_dir,
-		.touch = d->touch == NULL ? NULL : watched_touch,
+		.make_dir = watched_make_dir,
+		.link = watched_link,
+		.hard_link = watched_hard_link,
+		.sync_dir = watched_sync_dir,
+		.touch = watched_touch,
 	};
-	t->store = (struct store){
-		.driver = &t->driver, .root = inner->root, .arena = a, .buffer_size = inner->buffer_size};
+	store_wrap(a, inner, &t->driver, &t->store);
 	t->inner = inner;
 	t->watch = watch;
 	t->who = who;
