@@ -1,5 +1,5 @@
 /*
- * sftp_intern: what sftp.c and sftp_put.c share.  Paths here are full paths.
+ * sftp_intern: what sftp.c, sftp_put.c and sftp_names.c share.  Paths here are full paths.
  */
 #ifndef STORE_SFTP_INTERN_H
 #define STORE_SFTP_INTERN_H
@@ -55,6 +55,12 @@ int sftp_make_parent(struct store *st, struct sftp_session *s, const char *path)
 /* Make durable what happened to the names in a directory, where the server can.  ERR_PATH_MISSING. */
 int sftp_sync_dir(struct store *st, struct sftp_session *s, const char *dir) must_check;
 
+/* Verbs of the driver (store/store.h): its paths, relative to the root. */
+int sftp_remove(struct store *s, const char *path) must_check;
+int sftp_remove_dir(struct store *s, const char *path) must_check;
+int sftp_make_dir(struct store *s, const char *path, mode_t mode) must_check;
+int sftp_sync_path(struct store *s, const char *path) must_check;
+int sftp_touch(struct store *s, const char *path, const struct put_opts *o) must_check;
 struct sink *sftp_put(struct arena *a, struct store *s, const char *path, const struct put_opts *o);
 
 #endif
