@@ -37,7 +37,8 @@ sub prepare {
 }
 
 my @repair = qw(verify --repair --repo=1);
-for my $case ([ 'damaged', 40, sub { flip_bit($file{ $names[1] }, 300, 1) } ], [ 'missing', 30, sub { unlink $file{ $names[1] } } ]) {
+# in gzip's checksum: a flip elsewhere may mean the same bytes
+for my $case ([ 'damaged', 40, sub { flip_bit($file{ $names[1] }, -6, 1) } ], [ 'missing', 30, sub { unlink $file{ $names[1] } } ]) {
 	my ($name, $limit, $damage) = @$case;
 	prepare($damage);
 	my $wrong = snapshot($one);

@@ -107,7 +107,7 @@ for my $form (sort keys %form) {
 	my ($one, $two) = @segments[1, 2];
 	keep();
 	my @table = (
-		[ 'a bit flipped', sub { flip_bit(stored(1, $one), 300, 3) }, qr/damaged/ ],
+		[ 'a bit flipped', sub { flip_bit(stored(1, $one), -6, 3) }, qr/damaged/ ],
 		[ 'cut', sub { truncate_file(stored(1, $one), (-s stored(1, $one)) / 2) }, qr/damaged/ ],
 		[ 'empty', sub { truncate_file(stored(1, $one), 0) }, qr/damaged/ ],
 		[ 'the bytes of another segment', sub { copy(stored(1, $two), stored(1, $one)) or die }, qr/damaged/ ],
@@ -120,10 +120,10 @@ for my $form (sort keys %form) {
 		[ 'a segment that the backup needs', sub { unlink stored(1, first_of_backup()) }, qr/missing/ ],
 		($history ? ([ 'the history', sub { overwrite(stored(1, $history), 'nonsense') }, qr/damaged/ ],
 			[ 'no history', sub { unlink stored(1, $history) }, qr/missing/ ]) : ()),
-		($partial ? [ 'the partial segment', sub { flip_bit(stored(1, $partial), 200, 1) }, qr/damaged/ ] : ()),
+		($partial ? [ 'the partial segment', sub { flip_bit(stored(1, $partial), -6, 1) }, qr/damaged/ ] : ()),
 		[ 'the .backup file', sub { overwrite(stored(1, $note), 'nonsense') }, qr/damaged/ ],
-		[ 'several things', sub { flip_bit(stored(1, $one), 100, 1); unlink stored(1, $two); flip_bit(stored(1, $segments[4]),
-			300, 2) }, qr/(damaged|missing)/ ],
+		[ 'several things', sub { flip_bit(stored(1, $one), -6, 1); unlink stored(1, $two); flip_bit(stored(1, $segments[4]),
+			-6, 2) }, qr/(damaged|missing)/ ],
 	);
 	sub first_of_backup {
 		my ($b) = grep { $_->{database}{'repo-key'} == 1 } @{ $stanza->info->[0]{backup} };
@@ -152,7 +152,7 @@ for my $form (sort keys %form) {
 	same_tree($tree, snapshot($repo[1]), "$form: nothing is touched");
 
 	# --- no proven copy ---
-	flip_bit(stored($_, $one), 200, 1) for 1, 2;
+	flip_bit(stored($_, $one), -6, 1) for 1, 2;
 	$tree = snapshot($repo[1]);
 	$stanza->run_fail('verify', '--repo=1', '--repair', { code => 104, name => "$form: both copies are damaged",
 		like => qr/repo2 has no copy of '\Q$one\E'/ });

@@ -4,7 +4,7 @@
  *
  * SEED=n starts the random histories elsewhere, CASES=n sets how many.
  */
-#include "unit/wal_fixture.h"
+#include "wal_fixture.h"
 
 #include <stdio.h>
 #include <sys/stat.h>

@@ -67,7 +67,8 @@ my %faults = (kill => ['any', 'kill', 12], full => ['write', 'ENOSPC:forever', 3
 if (-e "$dir/kept/$name") {
 	note(odd => "$name was given with two contents") if compare($file, "$dir/kept/$name") != 0;
 } else {
-	copy($file, "$dir/kept/$name") or die;
+	# whole or not at all: a server that crashes takes its archive_command with it
+	copy($file, "$dir/kept.$$") && rename "$dir/kept.$$", "$dir/kept/$name" or die;
 }
 $SIG{XFSZ} = 'IGNORE';
 for (;;) {
