@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "cmd/cmd.h"
+#include "cmd/ctx_remote.h"
 #include "cmd/locks.h"
 #include "config/load.h"
 #include "repo/layout.h"
@@ -31,12 +32,14 @@ static command_fn *const functions[CMD_COUNT] = {
 	[CMD_ANNOTATE] = cmd_annotate,
 	[CMD_ARCHIVE_GET] = cmd_archive_get,
 	[CMD_ARCHIVE_PUSH] = cmd_archive_push,
+	[CMD_AUTHORIZE] = cmd_authorize,
 	[CMD_BACKUP] = cmd_backup,
 	[CMD_CHECK] = cmd_check,
 	[CMD_EXPIRE] = cmd_expire,
 	[CMD_HELP] = cmd_help,
 	[CMD_INFO] = cmd_info,
 	[CMD_RESTORE] = cmd_restore,
+	[CMD_SERVE] = cmd_serve,
 	[CMD_STANZA_CREATE] = cmd_stanza_create,
 	[CMD_STANZA_DELETE] = cmd_stanza_delete,
 	[CMD_STANZA_UPGRADE] = cmd_stanza_upgrade,
@@ -81,13 +84,15 @@ static int set_priority(const struct config *cfg)
 
 static void start_log(const struct config *cfg)
 {
-	/* stdout belongs to the JSON, for the program that reads it */
+	/* stdout belongs to the JSON, the line or the conversation, for the program that reads it */
+	bool serves = cfg->command == CMD_SERVE || cfg->command == CMD_AUTHORIZE;
 	bool report = cfg->dry_run || cfg->command == CMD_INFO || (cfg->command == CMD_VERIFY && cfg->archive);
-	bool json = report && cfg->output && strcmp(cfg->output, "json") == 0;
-	enum log_level console = cfg->log_level_console, err = cfg->log_level_stderr;
+	bool apart = serves || (report && cfg->output && strcmp(cfg->output, "json") == 0);
+	/* what serve has to say beyond its failures nobody asked for at the other end */
+	enum log_level console = serves ? LOG_ERROR : cfg->log_level_console, err = cfg->log_level_stderr;
 	const struct log_config log = {
-		.console = json ? LOG_OFF : console,
-		.stderr_level = json && console > err ? console : err,
+		.console = apart ? LOG_OFF : console,
+		.stderr_level = apart && console > err ? console : err,
 		.dry_run = cfg->dry_run,
 		.file = cfg->log_level_file,
 		.timestamp = cfg->log_timestamp,
@@ -159,7 +164,7 @@ static int take_locks(struct arena *a, const struct config *cfg)
 /* From the begin line to the command's own result: 0, 1 or -1. */
 static int work(struct arena *a, struct config *cfg)
 {
-	if (!cfg->follows && (take_locks(a, cfg) != 0 || config_check(cfg) != 0))
+	if (!cfg->follows && (take_locks(a, cfg) != 0 || config_check(cfg) != 0 || ctx_check_host(cfg) != 0))
 		return -1;
 	if ((cfg->next && config_check(cfg->next) != 0) || sig_check() != 0)
 		return -1;

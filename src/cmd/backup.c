@@ -12,9 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
-#include "base/path.h"
 #include "cmd/cmd.h"
 #include "cmd/losses.h"
 #include "repo/catalog.h"
@@ -87,11 +85,11 @@ static int report_drops(struct backup *b)
 
 static int check_offline(const struct backup *b)
 {
-	const char *pid = path_join(b->arena, b->cluster.cfg->path, "postmaster.pid");
-	int running = file_exists(pid);
+	struct store_entry e;
+	int rc = store_stat(b->arena, b->cluster.pg, "postmaster.pid", &e);
 
-	if (running <= 0)
-		return running;
+	if (rc != 0)
+		return rc == STORE_ABSENT ? 0 : -1;
 	if (!b->cfg->force)
 		return err_set(ERR_PG_RUNNING, "--no-online passed but postmaster.pid exists - looks like "
 			"PostgreSQL is running. Shut down PostgreSQL and try again, or use --force.");
@@ -166,8 +164,8 @@ static void describe(struct backup *b)
 
 static int scan(struct backup *b)
 {
-	const struct scan_opts opts = { .control = &b->cluster.control, .online = b->cluster.online,
-		.page_check = b->m->checksum_page, .exclude = &b->cfg->exclude,
+	const struct scan_opts opts = { .control = &b->cluster.control, .path = b->cluster.cfg->path,
+		.online = b->cluster.online, .page_check = b->m->checksum_page, .exclude = &b->cfg->exclude,
 		.tablespaces = b->cluster.online ? &b->tablespaces : NULL };
 
 	if (scan_cluster(b->cluster.pg, &opts, b->m) != 0)

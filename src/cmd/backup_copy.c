@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "repo/bundle_put.h"
+#include "store/ahead.h"
 #include "work/pool.h"
 
 #define TICK_MS 500
@@ -24,6 +25,8 @@ struct copy {
 	struct file_put_opts put;
 	unsigned *worker; /* who has a job, for the log */
 	bool *vanished;	  /* rows that the database removed */
+	bool *bundled;	  /* rows that go into a bundle */
+	struct ahead *ahead; /* rows that a worker is going to read; NULL: no server's files are far */
 	size_t next[2]; /* job to look at; with a standby one for each server */
 	size_t stored;
 	uint64_t done_bytes;
@@ -40,6 +43,33 @@ static struct manifest_file row_to_put(const struct backup *b, uint32_t row)
 	return f;
 }
 
+static int ask(void *ctx, uint32_t row, unsigned room)
+{
+	static const struct file_put_bundle bundle;
+	const struct copy *c = ctx;
+	const struct backup *b = c->b;
+	const struct manifest_file f = row_to_put(b, row);
+
+	return file_put_ahead(backup_source(b, &f), b->repo->store, c->bundled[row] ? &bundle : NULL, &f,
+		&b->plan.rows[row], &c->put, room);
+}
+
+static void given(void *ctx, uint32_t job)
+{
+	const struct copy *c = ctx;
+	const struct plan_job *j = &c->b->plan.jobs.v[job];
+
+	for (uint32_t i = 0; i < j->n; i++)
+		ahead_add(c->ahead, c->b->plan.order[j->first + i]);
+}
+
+static uint64_t weight(void *ctx, uint32_t job)
+{
+	const struct copy *c = ctx;
+
+	return c->b->plan.jobs.v[job].size;
+}
+
 /* Store a row's file, as a member of the bundle if there is one. */
 static int put_row(struct arena *a, const struct copy *c, uint32_t row, struct bundle_put *bundle,
 	struct file_put_result *out)
@@ -49,11 +79,14 @@ static int put_row(struct arena *a, const struct copy *c, uint32_t row, struct b
 	struct plan_row how = b->plan.rows[row];
 	struct store *from = backup_source(b, &f);
 
+	ahead_turn(c->ahead);
 	for (;;) {
 		int rc = bundle != NULL ? bundle_put_add(a, bundle, from, &f, &how, out) :
 			file_put(a, from, b->repo->store, &f, &how, &c->put, out);
 		if (rc != 0)
 			return -1;
+		if (out->again)
+			ahead_lost(c->ahead);
 		out->second = from != backup_source(b, &f);
 		if (out->fate != FILE_VANISHED || from == b->cluster.pg)
 			return 0;
@@ -172,7 +205,7 @@ static int tick(void *ctx)
 
 	if (cmd_progress("backup", c->b->plan.total, c->done_bytes) != 0)
 		return -1;
-	if (!c->b->cluster.online || clock_mono_ms() - c->last_ping < BACKUP_PING_MS)
+	if (!c->b->cluster.online || clock_mono_ms() - c->last_ping < backup_ping_ms(c->b))
 		return 0;
 	c->last_ping = clock_mono_ms();
 	return backup_ping(c->b);
@@ -209,9 +242,14 @@ static void prepare(struct copy *c)
 
 	c->worker = arena_zalloc(b->arena, b->plan.jobs.n * sizeof(*c->worker));
 	c->vanished = arena_zalloc(b->arena, b->m->files.n * sizeof(*c->vanished));
-	for (size_t i = 0; i < b->plan.jobs.n; i++)
-		if (b->plan.jobs.v[i].bundle > bundles)
-			bundles = b->plan.jobs.v[i].bundle;
+	c->bundled = arena_zalloc(b->arena, b->m->files.n * sizeof(*c->bundled));
+	for (size_t i = 0; i < b->plan.jobs.n; i++) {
+		const struct plan_job *j = &b->plan.jobs.v[i];
+		if (j->bundle > bundles)
+			bundles = j->bundle;
+		for (uint32_t k = 0; k < j->n; k++)
+			c->bundled[b->plan.order[j->first + k]] = j->bundle != 0;
+	}
 	b->bundle_size = arena_zalloc(b->arena, (bundles + 1) * sizeof(*b->bundle_size));
 	b->bundle_max = bundles;
 	c->save_at = b->plan.total / 100;
@@ -234,8 +272,8 @@ static uint64_t super_size(const struct backup *b)
 
 int backup_copy(struct backup *b)
 {
-	static const struct pool_ops ops = { .next = next, .work = work, .done = done, .tick = tick,
-		.tick_ms = TICK_MS, .name = name_of };
+	struct pool_ops ops = { .next = next, .work = work, .done = done, .tick = tick, .tick_ms = TICK_MS,
+		.name = name_of };
 	struct copy c = { .b = b, .last_ping = clock_mono_ms(),
 		.put = { .m = b->m, .stanza = b->cfg->stanza, .super_size = super_size(b),
 			.backup_dir = b->dir, .codec = b->m->codec, .level = b->m->level,
@@ -244,6 +282,11 @@ int backup_copy(struct backup *b)
 			.page_header_check = b->cfg->page_header_check, .forced = b->forced } };
 
 	prepare(&c);
+	if (ahead_helps(b->cluster.pg) || (b->standby != NULL && ahead_helps(b->standby->pg))) {
+		c.ahead = ahead_new(b->arena, ask, &c);
+		ops.weight = weight;
+		ops.ahead = given;
+	}
 	int rc = pool_run((unsigned)b->cfg->process_max + (b->standby != NULL), &ops, &c);
 	log_progress(NULL);
 	if (rc != 0)

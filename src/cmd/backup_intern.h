@@ -42,7 +42,9 @@ struct backup {
 };
 
 /* backup_standby.c */
-#define BACKUP_PING_MS 30000 /* how often servers are asked whether they are still what they were */
+/* How often servers are asked whether they are still what they were, in ms: so often that another host does not take us
+ * for gone. */
+int64_t backup_ping_ms(const struct backup *b);
 /* Find primary and, if backup-standby asks for it, a standby, or offline the files. */
 int backup_open_clusters(struct backup *b) must_check;
 /* Where a row's file is read.  Rows of the standby that it lacks are the primary's. */

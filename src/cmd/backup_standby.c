@@ -39,6 +39,7 @@
 #include "repo/cluster.h"
 
 #define RESTORE_POINT "pgStrata Standby Check"
+#define PING_MS 30000
 
 /* ---- which servers ---- */
 
@@ -141,9 +142,10 @@ struct waiting {
 	VEC(uint64_t) checkpoints; /* that the primary had since the start */
 };
 
+/* What it says of itself, and a signal, stand as they are; all else means that it, its session or its host is gone. */
 static int lost(const struct backup *b, const struct ctx_cluster *c, const char *what)
 {
-	if (err_code() != ERR_DB_QUERY)
+	if (err_code() == ERR_DB_MISMATCH || err_code() == ERR_TERM)
 		return -1;
 	(void)err_wrap("%s pg%u cannot be asked any more", what, c->cfg->key);
 	return err_hint("was the %s stopped or restarted during the backup?", what);
@@ -176,7 +178,7 @@ static int look(struct waiting *w)
 		w->moved = w->now.lsn;
 		w->end = deadline_in(b->cfg->archive_timeout);
 	}
-	if (clock_mono_ms() - w->last_ping < BACKUP_PING_MS)
+	if (clock_mono_ms() - w->last_ping < backup_ping_ms(b))
 		return 0;
 	w->last_ping = clock_mono_ms();
 	return ping_primary(b);
@@ -328,6 +330,13 @@ int backup_standby_await(struct backup *b)
 }
 
 /* ---- while files are copied ---- */
+
+int64_t backup_ping_ms(const struct backup *b)
+{
+	const int64_t third = b->cfg->protocol_timeout / 3;
+
+	return third > 0 && third < PING_MS ? third : PING_MS;
+}
 
 int backup_ping(struct backup *b)
 {

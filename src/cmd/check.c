@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cmd/check_host.h"
 #include "cmd/check_wal.h"
 #include "cmd/ctx.h"
 #include "cmd/losses.h"
@@ -20,7 +21,7 @@
 static int check_tree(const struct ctx_cluster *c)
 {
 	SCOPED_ARENA(a);
-	const struct scan_opts opts = { .control = &c->control, .online = true };
+	const struct scan_opts opts = { .control = &c->control, .path = c->cfg->path, .online = true };
 
 	return scan_cluster(c->pg, &opts, manifest_new(a));
 }
@@ -125,6 +126,8 @@ static int check_stanza(struct arena *a, const struct config *cfg)
 		(void)err_set(ERR_CONFIG, "no database found");
 		return err_hint("%s", hint);
 	}
+	if (check_hosts(cfg) != 0)
+		return -1;
 	if (all.primary != NULL && check_files(a, cfg, all.primary) != 0)
 		return -1;
 	for (size_t i = 0; i < all.standbys; i++)
@@ -156,7 +159,7 @@ int cmd_check(struct arena *a, const struct config *cfg)
 		struct config *one;
 
 		log_info("check stanza '%s'", cfg->stanzas.v[i]);
-		if (config_load_stanza(loop, cfg, cfg->stanzas.v[i], &one) != 0 ||
+		if (config_load_stanza(loop, cfg, cfg->stanzas.v[i], &one) != 0 || config_check(one) != 0 ||
 			check_stanza(loop, one) != 0)
 			return -1;
 	}

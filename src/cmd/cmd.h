@@ -11,12 +11,14 @@
 int cmd_annotate(struct arena *a, const struct config *cfg) must_check;
 int cmd_archive_get(struct arena *a, const struct config *cfg) must_check;
 int cmd_archive_push(struct arena *a, const struct config *cfg) must_check;
+int cmd_authorize(struct arena *a, const struct config *cfg) must_check;
 int cmd_backup(struct arena *a, const struct config *cfg) must_check;
 int cmd_check(struct arena *a, const struct config *cfg) must_check;
 int cmd_expire(struct arena *a, const struct config *cfg) must_check;
 int cmd_help(struct arena *a, const struct config *cfg) must_check;
 int cmd_info(struct arena *a, const struct config *cfg) must_check;
 int cmd_restore(struct arena *a, const struct config *cfg) must_check;
+int cmd_serve(struct arena *a, const struct config *cfg) must_check;
 int cmd_stanza_create(struct arena *a, const struct config *cfg) must_check;
 int cmd_stanza_delete(struct arena *a, const struct config *cfg) must_check;
 int cmd_stanza_upgrade(struct arena *a, const struct config *cfg) must_check;

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/path.h"
+#include "cmd/ctx_remote.h"
 #include "cmd/stop_file.h"
 #include "config/load.h"
 #include "repo/layout.h"
@@ -17,6 +18,9 @@
 
 char *ctx_repo_identity(struct arena *a, const struct config_repo *r)
 {
+	if (r->host.host != NULL)
+		return arena_printf(a, "host:%s:%" PRId64 ":%u", r->host.host, r->host.port > 0 ? r->host.port : 0,
+			r->key);
 	if (r->sftp_host == NULL)
 		return arena_printf(a, "%s:%s", r->type, r->path);
 	return arena_printf(a, "%s:%s:%" PRId64 ":%s", r->type, r->sftp_host, r->sftp_host_port, r->path);
@@ -31,7 +35,7 @@ static enum sftp_check sftp_check_of(const char *word)
 	return strcmp(word, "none") == 0 ? SFTP_CHECK_NONE : SFTP_CHECK_STRICT;
 }
 
-static struct store *open_sftp(struct arena *a, const struct config *cfg, const struct config_repo *r)
+struct store *ctx_repo_sftp(struct arena *a, const struct config *cfg, const struct config_repo *r)
 {
 	const struct sftp_server server = {
 		.host = r->sftp_host,
@@ -50,22 +54,56 @@ static struct store *open_sftp(struct arena *a, const struct config *cfg, const 
 	return store_sftp(a, &server, r->path);
 }
 
+/* Another host opens the info files of its repositories before they cross. */
+static struct store *open_far(struct arena *a, const struct config *cfg, const struct config_repo *r)
+{
+	struct store *s = store_remote(a, ctx_remote_repo(cfg, r), r->key, NULL);
+
+	s->opened = true;
+	return s;
+}
+
+static struct store *open_repo(struct arena *a, const struct config *cfg, const struct config_repo *r)
+{
+	struct store *s;
+
+	if (r->host.host != NULL)
+		s = open_far(a, cfg, r);
+	else if (strcmp(r->type, "sftp") == 0)
+		s = ctx_repo_sftp(a, cfg, r);
+	else
+		s = store_posix(a, r->path);
+	s->buffer_size = (size_t)cfg->buffer_size;
+	return s;
+}
+
 int ctx_repos(struct arena *a, const struct config *cfg, struct ctx_repos *out)
 {
 	out->v = arena_zalloc(a, cfg->repo.n * sizeof(*out->v));
 	out->n = 0;
 	for (size_t i = 0; i < cfg->repo.n; i++) {
 		const struct config_repo *r = &cfg->repo.v[i];
-		if (cfg->repo_key != 0 && r->key != cfg->repo_key)
+		if (!ctx_works_on(cfg, r))
 			continue;
 		struct ctx_repo *repo = &out->v[out->n++];
 		repo->key = r->key;
 		repo->cfg = r;
 		repo->pass = r->cipher_pass;
-		repo->store = strcmp(r->type, "sftp") == 0 ? open_sftp(a, cfg, r) : store_posix(a, r->path);
-		repo->store->buffer_size = (size_t)cfg->buffer_size;
+		repo->store = open_repo(a, cfg, r);
 	}
 	return 0;
+}
+
+const char *ctx_repo_cipher(const struct ctx_repo *repo)
+{
+	if (repo->cfg->host.host == NULL)
+		return repo->cfg->cipher_type;
+
+	const struct remote_place *there = store_remote_place(repo->store);
+
+	if (there == NULL)
+		err_clear();
+	return there != NULL && there->cipher != NULL ? there->cipher : repo->cfg->cipher_type;
 }
 
 int ctx_each_repo(const struct config *cfg, const struct ctx_repos *repos, ctx_repo_fn *fn, void *ctx)

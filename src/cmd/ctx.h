@@ -15,21 +15,28 @@
 struct ctx_repo {
 	unsigned key;
 	struct store *store;
-	const char *pass; /* the repository passphrase; NULL: not encrypted */
+	const char *pass; /* the repository passphrase; NULL: not encrypted, or on a host that opens info files */
 	const struct config_repo *cfg;
 };
 
 struct ctx_repos {
-	struct ctx_repo *v; /* by key; only --repo if given */
+	struct ctx_repo *v; /* by key; those of ctx_works_on */
 	size_t n;	    /* at least 1 */
 };
 
 /* The repositories the command works on. */
 int ctx_repos(struct arena *a, const struct config *cfg, struct ctx_repos *out) must_check;
 
-/* Which repository it is, for notes that outlive a configuration: "posix:/backup", "sftp:HOST:PORT:/backup".  As whom it is
- * reached does not matter, nor under which key. */
+/* A repository on an SFTP server, whoever asks. */
+struct store *ctx_repo_sftp(struct arena *a, const struct config *cfg, const struct config_repo *r);
+
+/* Which repository it is, for notes that outlive a configuration: "posix:/backup", "sftp:HOST:PORT:/backup",
+ * "host:HOST:PORT:KEY" (what is there is known there only).  As whom it is reached does not matter, nor, but for the
+ * last, under which key. */
 char *ctx_repo_identity(struct arena *a, const struct config_repo *r);
+
+/* "none", "aes-256-cbc"; of a repository on another host as that one says, "none" if it does not. */
+const char *ctx_repo_cipher(const struct ctx_repo *repo);
 
 /* Work in each of them, whatever becomes of the others: a failure is logged as "repoN: ...", and ERR_COMMAND at the end
  * tells how many there were.  A termination ends it at once. */
@@ -37,8 +44,14 @@ typedef int ctx_repo_fn(void *ctx, const struct ctx_repo *repo);
 int ctx_each_repo(const struct config *cfg, const struct ctx_repos *repos, ctx_repo_fn *fn, void *ctx)
 	must_check;
 
-/* The data directory of the lowest pg key; ERR_OPTION_REQUIRED without pg1-path. */
+/* The data directory of a cluster that has a path, on whatever host; nothing is connected yet. */
+struct store *ctx_pg_store(struct arena *a, const struct config *cfg, const struct config_pg *pg);
+
+/* The one of the lowest pg key; ERR_OPTION_REQUIRED without pg1-path. */
 int ctx_pg(struct arena *a, const struct config *cfg, struct store **out) must_check;
+
+/* How a cluster of this host is connected to. */
+const struct pg_conn_opts *ctx_pg_conn(struct arena *a, const struct config *cfg, const struct config_pg *pg);
 
 /* NULL unless pg-version-force names a version (ERR_OPTION_VALUE for an unknown one). */
 int ctx_forced_version(const struct config *cfg, const struct pg_version **out) must_check;
@@ -48,7 +61,7 @@ struct ctx_cluster {
 	bool online;
 	struct pg_server server; /* online only */
 	const struct config_pg *cfg;
-	struct store *pg;
+	struct store *pg; /* its data directory, on whatever host */
 	struct pg_control control;
 };
 

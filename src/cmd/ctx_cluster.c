@@ -6,15 +6,29 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cmd/ctx_remote.h"
 #include "config/load.h"
 #include "repo/cluster.h"
+#include "work/remote_db.h"
 
-static struct store *open_pg(struct arena *a, const struct config *cfg, const struct config_pg *pg)
+/* far: the conversation with its host; NULL: it is on this one. */
+static struct store *open_pg(struct arena *a, const struct config *cfg, const struct config_pg *pg, struct remote *far)
 {
-	struct store *s = store_posix(a, pg->path);
+	struct store *s = far == NULL ? store_posix(a, pg->path) :
+		store_remote(a, far, REMOTE_PLACE_PG + pg->key, pg->path);
 
 	s->buffer_size = (size_t)cfg->buffer_size;
 	return s;
+}
+
+static struct remote *host_of(const struct config *cfg, const struct config_pg *pg)
+{
+	return pg->host.host == NULL ? NULL : ctx_remote_pg(cfg, pg);
+}
+
+struct store *ctx_pg_store(struct arena *a, const struct config *cfg, const struct config_pg *pg)
+{
+	return open_pg(a, cfg, pg, host_of(cfg, pg));
 }
 
 int ctx_pg(struct arena *a, const struct config *cfg, struct store **out)
@@ -26,7 +40,7 @@ int ctx_pg(struct arena *a, const struct config *cfg, struct store **out)
 			command_name(cfg->command), pg->key);
 		return err_hint("does this stanza exist?");
 	}
-	*out = open_pg(a, cfg, pg);
+	*out = ctx_pg_store(a, cfg, pg);
 	return 0;
 }
 
@@ -42,18 +56,38 @@ int ctx_forced_version(const struct config *cfg, const struct pg_version **out)
 	return 0;
 }
 
-static int connect_to(struct arena *a, const struct config *cfg, const struct config_pg *pg,
-	struct pg_server *out)
+const struct pg_conn_opts *ctx_pg_conn(struct arena *a, const struct config *cfg, const struct config_pg *pg)
 {
-	const struct pg_conn_opts opts = { .socket_path = pg->socket_path, .port = (unsigned)pg->port,
+	struct pg_conn_opts *o = arena_new_object(a, struct pg_conn_opts);
+
+	*o = (struct pg_conn_opts){ .socket_path = pg->socket_path, .port = (unsigned)pg->port,
 		.database = pg->database, .user = pg->user, .timeout_ms = cfg->db_timeout,
 		.application = arena_printf(a, "pgStrata [%s]", command_name(cfg->command)) };
+	return o;
+}
 
-	if (pg_server_open(a, &opts, out) == 0)
+/* How the server is reached is known on its host. */
+static int connect_there(struct arena *a, struct remote *far, struct store *files, struct pg_server *out)
+{
+	const struct remote_place *place = store_remote_place(files);
+
+	return place == NULL ? -1 : remote_db_open(a, far, place->number, out);
+}
+
+/* 1, with a warning, if it cannot be asked. */
+static int connect_to(struct arena *a, const struct config *cfg, const struct config_pg *pg, struct ctx_cluster *out)
+{
+	struct remote *far = host_of(cfg, pg);
+
+	*out = (struct ctx_cluster){ .online = true, .cfg = pg, .pg = open_pg(a, cfg, pg, far) };
+	int rc = far == NULL ? pg_server_open(a, ctx_pg_conn(a, cfg, pg), &out->server) :
+		connect_there(a, far, out->pg, &out->server);
+	if (rc == 0)
 		return 0;
 	if (err_code() == ERR_TERM)
 		return -1;
-	log_warn("unable to check pg%u: [%s] %s", pg->key, err_class(err_code()), err_msg());
+	log_warn("unable to check pg%u: [%s] %s%s%s", pg->key, err_class(err_code()), err_msg(),
+		*err_hints() == '\0' ? "" : "\n", err_hints());
 	err_clear();
 	return 1;
 }
@@ -64,21 +98,18 @@ static void close_connection(void *ctx)
 }
 
 /* Is it one of those that are wanted?  1 if not, -1. */
-static int sort_in(struct ctx_clusters *out, size_t standbys_max, const struct config_pg *pg,
-	const struct pg_server *server)
+static int sort_in(struct ctx_clusters *out, size_t standbys_max, const struct ctx_cluster *found)
 {
-	const struct ctx_cluster found = { .online = true, .server = *server, .cfg = pg };
-
-	if (server->in_recovery) {
+	if (found->server.in_recovery) {
 		if (out->standbys == standbys_max)
 			return 1;
-		out->standby[out->standbys++] = found;
+		out->standby[out->standbys++] = *found;
 		return 0;
 	}
 	if (out->primary->cfg != NULL)
 		return err_set(ERR_DB_CONNECT, "more than one primary cluster found: pg%u and pg%u",
-			out->primary->cfg->key, pg->key);
-	*out->primary = found;
+			out->primary->cfg->key, found->cfg->key);
+	*out->primary = *found;
 	return 0;
 }
 
@@ -88,14 +119,14 @@ int ctx_clusters(struct arena *a, const struct config *cfg, size_t standbys_max,
 		.standby = arena_zalloc(a, cfg->pg.n * sizeof(*out->standby)) };
 	for (size_t i = 0; i < cfg->pg.n; i++) {
 		const struct config_pg *pg = &cfg->pg.v[i];
-		struct pg_server server;
+		struct ctx_cluster found;
 		if (pg->path == NULL)
 			continue;
 		struct arena *own = arena_new();
 		struct deferred *undo = arena_defer(a, close_connection, own);
-		int rc = connect_to(own, cfg, pg, &server);
+		int rc = connect_to(own, cfg, pg, &found);
 		if (rc == 0)
-			rc = sort_in(out, standbys_max, pg, &server);
+			rc = sort_in(out, standbys_max, &found);
 		if (rc < 0)
 			return -1;
 		if (rc == 0)
@@ -119,7 +150,8 @@ int ctx_cluster_open(struct arena *a, const struct config *cfg, struct ctx_clust
 	const struct pg_server *s = &c->server;
 	const struct pg_version *forced;
 
-	c->pg = open_pg(a, cfg, c->cfg);
+	if (c->pg == NULL)
+		c->pg = ctx_pg_store(a, cfg, c->cfg);
 	if (ctx_forced_version(cfg, &forced) != 0 || cluster_control(c->pg, forced, NULL, &c->control) != 0)
 		return -1;
 	if (!c->online || (c->control.version == s->version && strcmp(s->data_directory, c->cfg->path) == 0))

@@ -269,7 +269,7 @@ static int gather(struct arena *a, const struct config *cfg, const struct ctx_re
 		r->key = repos->v[i].key;
 		r->store = repos->v[i].store;
 		r->pass = repos->v[i].pass;
-		r->cipher = repos->v[i].cfg->cipher_type;
+		r->cipher = ctx_repo_cipher(&repos->v[i]);
 		vec_init(&r->archives, a);
 		if (progress) {
 			if (look_at_backup(a, cfg, name, i == 0, r) != 0)
@@ -340,7 +340,7 @@ static void invalid_stanza(struct arena *a, const struct ctx_repos *repos, const
 	for (size_t i = 0; i < repos->n; i++) {
 		s->repos[i].key = repos->v[i].key;
 		vec_init(&s->repos[i].archives, a);
-		s->repos[i].cipher = repos->v[i].cfg->cipher_type;
+		s->repos[i].cipher = ctx_repo_cipher(&repos->v[i]);
 		s->repos[i].code = INFO_OTHER;
 		s->repos[i].error = error_text(a, failed);
 	}

@@ -11,9 +11,23 @@
 #include "repo/wal_check.h"
 #include "stream/codec.h"
 
-static struct err_value *timed_out(const struct push_run *run)
+static const char *host_of(const struct push_run *run, unsigned key)
 {
-	(void)err_set(ERR_ARCHIVE_TIMEOUT, "repository did not answer within %gs", (double)run->cfg->io_timeout / 1000);
+	for (size_t i = 0; i < run->cfg->repo.n; i++)
+		if (run->cfg->repo.v[i].key == key)
+			return run->cfg->repo.v[i].host.host;
+	return NULL;
+}
+
+static struct err_value *timed_out(const struct push_run *run, unsigned key)
+{
+	const double seconds = (double)run->cfg->io_timeout / 1000;
+	const char *host = host_of(run, key);
+
+	if (host != NULL)
+		(void)err_set(ERR_ARCHIVE_TIMEOUT, "host '%s' did not answer within %gs", host, seconds);
+	else
+		(void)err_set(ERR_ARCHIVE_TIMEOUT, "repository did not answer within %gs", seconds);
 	return err_take(run->arena);
 }
 
@@ -24,7 +38,7 @@ static int give_up(struct push_run *run, unsigned key)
 		if (run->repos[i].key != key || run->hung[i])
 			continue;
 		run->hung[i] = true;
-		run->repos[i].failed = timed_out(run);
+		run->repos[i].failed = timed_out(run, key);
 		log_warn("repo%u did not answer within %gs: going on without it", key,
 			(double)run->cfg->io_timeout / 1000);
 		return 0;

@@ -11,6 +11,7 @@
 #include "cmd/cmd.h"
 #include "repo/block_stored.h"
 #include "repo/file_get.h"
+#include "store/ahead.h"
 #include "work/pool.h"
 
 #define TICK_MS 500
@@ -20,6 +21,7 @@ struct copy {
 	struct restore_jobs all;
 	size_t next;
 	uint64_t total, done_bytes;
+	struct ahead *ahead; /* jobs that a worker is going to read; NULL: the repository is not far */
 };
 
 static bool is_control(const struct manifest_file *f)
@@ -66,6 +68,38 @@ static struct file_get_item item_of(struct arena *a, struct restore *r, const st
 	return item;
 }
 
+static struct file_get_item *items_of(struct arena *a, const struct copy *c, const struct restore_job *job)
+{
+	struct file_get_item *items = arena_alloc(a, job->n * sizeof(*items));
+
+	for (size_t i = 0; i < job->n; i++)
+		items[i] = item_of(a, c->r, file_of(c, job, i));
+	return items;
+}
+
+static int ask(void *ctx, uint32_t number, unsigned room)
+{
+	SCOPED_ARENA(a);
+	const struct copy *c = ctx;
+	struct store *repo = c->r->repo->store;
+	const struct restore_job *job = &c->all.jobs.v[number];
+	struct file_get_item *items = items_of(a, c, job);
+
+	if (job->bundle)
+		return bundle_get_ahead(repo, items, job->n, room);
+	return job->n == 1 ? file_get_ahead(repo, items->pg, items->f, &items->opts) : AHEAD_UNKNOWN;
+}
+
+static void given(void *ctx, uint32_t number)
+{
+	ahead_add(((struct copy *)ctx)->ahead, number);
+}
+
+static uint64_t weight(void *ctx, uint32_t number)
+{
+	return ((const struct copy *)ctx)->all.jobs.v[number].bytes;
+}
+
 static int get_each(struct store *repo, struct file_get_item *items, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -82,11 +116,10 @@ static int work(void *ctx, uint32_t number, struct buf *answer)
 	struct copy *c = ctx;
 	struct store *repo = c->r->repo->store;
 	const struct restore_job *job = &c->all.jobs.v[number];
-	struct file_get_item *items = arena_alloc(a, job->n * sizeof(*items));
+	struct file_get_item *items = items_of(a, c, job);
+	bool asked = ahead_turn(c->ahead);
 
-	for (size_t i = 0; i < job->n; i++)
-		items[i] = item_of(a, c->r, file_of(c, job, i));
-	if ((job->bundle ? bundle_get(repo, items, job->n) : get_each(repo, items, job->n)) != 0)
+	if ((job->bundle ? bundle_get(repo, items, job->n, asked) : get_each(repo, items, job->n)) != 0)
 		return -1;
 	for (size_t i = 0; i < job->n; i++)
 		buf_add(answer, &items[i].result, sizeof(items[i].result));
@@ -172,9 +205,15 @@ static const char *name_of(void *ctx, uint32_t number)
 
 int restore_copy(struct restore *r)
 {
-	static const struct pool_ops ops = { .next = next, .work = work, .done = done, .tick = tick,
-		.tick_ms = TICK_MS, .name = name_of };
+	struct pool_ops ops = { .next = next, .work = work, .done = done, .tick = tick, .tick_ms = TICK_MS,
+		.name = name_of };
 	struct copy c = { .r = r };
+
+	if (ahead_helps(r->repo->store)) {
+		c.ahead = ahead_new(r->arena, ask, &c);
+		ops.weight = weight;
+		ops.ahead = given;
+	}
 
 	restore_cut_jobs(r, &c.all);
 	for (size_t i = 0; i < r->m->files.n; i++)

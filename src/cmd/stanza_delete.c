@@ -48,7 +48,7 @@ static int check_stop_file(const struct config *cfg)
 			"stanza-delete again.");
 }
 
-/* Every cluster of the stanza that is on this host: that the first one is down says nothing of the others. */
+/* Every cluster of the stanza, on whatever host: that the first one is down says nothing of the others. */
 static int check_postgres(const struct config *cfg, const struct ctx_repo *repo)
 {
 	SCOPED_ARENA(a);
@@ -57,15 +57,16 @@ static int check_postgres(const struct config *cfg, const struct ctx_repo *repo)
 	for (size_t i = 0; i < cfg->pg.n && !cfg->force; i++) {
 		if (cfg->pg.v[i].path == NULL)
 			continue;
-		int rc = store_stat(a, store_posix(a, cfg->pg.v[i].path), "postmaster.pid", &e);
+		struct store *pg = ctx_pg_store(a, cfg, &cfg->pg.v[i]);
+		int rc = store_stat(a, pg, "postmaster.pid", &e);
 		if (rc < 0)
-			return -1;
+			return err_hint("use --force if no server of this stanza runs there.");
 		if (rc == STORE_ABSENT)
 			continue;
 		(void)err_set(ERR_PG_RUNNING, "postmaster.pid exists - looks like PostgreSQL is running. To delete "
 			"stanza '%s' on repo%u, shut down PostgreSQL for this stanza, or use --force.",
 			cfg->stanza, repo->key);
-		return err_hint("the file is in '%s'.", cfg->pg.v[i].path);
+		return err_hint("the file is in '%s'.", pg->root);
 	}
 	return 0;
 }

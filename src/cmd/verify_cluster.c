@@ -43,7 +43,7 @@ struct look {
 
 /* --- the server --- */
 
-/* Any server of the stanza on this host can tell how far the WAL has come; the primary best. */
+/* Any server of the stanza can tell how far the WAL has come; the primary best. */
 static int find_server(struct arena *a, const struct config *cfg, struct ctx_cluster **out)
 {
 	struct ctx_clusters all;

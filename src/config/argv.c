@@ -176,7 +176,8 @@ int argv_parse(struct arena *a, int argc, char **argv, struct command_line *out,
 	for (; p.at < argc; p.at++) {
 		const char *word = argv[p.at];
 
-		if (word[0] == '-') {
+		/* "-" alone is a parameter: standard input */
+		if (word[0] == '-' && (word[1] != '\0' || out->command == CMD_NONE)) {
 			if (take_option(&p, word) != 0)
 				return -1;
 		} else if (out->command == CMD_NONE) {

@@ -13,14 +13,20 @@ static bool given(const struct config *cfg, const char *name)
 	return v && v->source != SRC_DEFAULT && !v->reset;
 }
 
+static bool same_place(const struct config_repo *x, const struct config_repo *y)
+{
+	if (x->host.host || y->host.host || strcmp(x->type, y->type) != 0 || strcmp(x->type, "sftp") == 0)
+		return false;
+	return x->path && y->path && strcmp(x->path, y->path) == 0;
+}
+
 static int check_paths(const struct config *cfg)
 {
 	for (size_t i = 0; i < cfg->repo.n; i++)
 		for (size_t k = i + 1; k < cfg->repo.n; k++) {
 			const struct config_repo *x = &cfg->repo.v[i], *y = &cfg->repo.v[k];
 
-			if (x->path && y->path && strcmp(x->type, y->type) == 0 && strcmp(x->type, "sftp") != 0 &&
-				strcmp(x->path, y->path) == 0)
+			if (same_place(x, y))
 				return err_set(ERR_OPTION_VALUE,
 					"local repo%u and repo%u paths are both '%s' but must be "
 					"different",
@@ -43,7 +49,7 @@ static int check_cipher(const struct config *cfg)
 		const struct sources *from = &cfg->values->from;
 		const struct value *v = values_get(cfg->values, type, key);
 
-		if (v->source != SRC_DEFAULT ||
+		if (v->source != SRC_DEFAULT || cfg->repo.v[i].host.host ||
 			(!given_find(&from->env, pass, key) && !given_find(&from->file, pass, key)))
 			continue;
 		err_set(ERR_OPTION_INVALID,
@@ -143,19 +149,49 @@ static int check_info_archive(const struct config *cfg)
 		err_set(ERR_OPTION_INVALID, "option 'archive' cannot be used with option %s", other);
 }
 
-/* A cluster of another host is not asked; it must not be taken for one of this host either. */
+/* This host has the cluster or the repository: a third host in between has neither, and would move every byte twice. */
 static int check_hosts(const struct config *cfg)
 {
-	const struct option *host = option_named("pg-host");
-	const struct sources *from = &cfg->values->from;
+	bool pg = false, repo = false;
 
-	for (size_t i = 0; i < cfg->pg.n; i++) {
-		unsigned key = cfg->pg.v[i].key;
+	for (size_t i = 0; i < cfg->pg.n; i++)
+		pg = pg || cfg->pg.v[i].host.host;
+	for (size_t i = 0; i < cfg->repo.n; i++)
+		repo = repo || cfg->repo.v[i].host.host;
+	if (pg && repo && cfg->command != CMD_SERVE && cfg->command != CMD_VERIFY)
+		return err_set(ERR_CONFIG, "pg and repo hosts cannot both be configured as remote");
+	return 0;
+}
 
-		if (given_find(&from->line, host, key) || given_find(&from->env, host, key) ||
-			given_find(&from->file, host, key))
-			return err_set(ERR_FEATURE, "verify --archive asks clusters of this host only, but pg%u is on another",
-				key);
+static int bad_timeouts(const struct config *cfg)
+{
+	SCOPED_ARENA(a);
+	strvec protocol = value_texts(a, values_get(cfg->values, option_named("protocol-timeout"), 0));
+	strvec db = value_texts(a, values_get(cfg->values, option_named("db-timeout"), 0));
+
+	err_set(ERR_OPTION_VALUE, "'%s' is not valid for 'protocol-timeout' option", protocol.v[0]);
+	return err_hint("'protocol-timeout' option (%s) should be greater than 'db-timeout' option (%s).", protocol.v[0],
+		db.v[0]);
+}
+
+/*
+ * The other side must have time to tell that a query took too long.  Of the two options the one that nobody
+ * set gives way.
+ */
+static int check_timeouts(struct config *cfg)
+{
+	enum { APART_MS = 30000, LEAST_MS = 15000 };
+
+	if (cfg->db_timeout <= 0 || cfg->protocol_timeout > cfg->db_timeout)
+		return 0;
+	if (!given(cfg, "protocol-timeout")) {
+		cfg->protocol_timeout = cfg->db_timeout + APART_MS;
+	} else if (!given(cfg, "db-timeout")) {
+		cfg->db_timeout = cfg->protocol_timeout - APART_MS;
+		if (cfg->db_timeout < LEAST_MS)
+			cfg->db_timeout = cfg->protocol_timeout / 2;
+	} else {
+		return bad_timeouts(cfg);
 	}
 	return 0;
 }
@@ -176,7 +212,7 @@ static int check_verify(struct config *cfg)
 		return err_set(ERR_OPTION_INVALID, "--archive and --%s cannot be used together", cfg->repair ? "repair" : "set");
 	if (!given(cfg, "output"))
 		cfg->output = "text";
-	return check_hosts(cfg);
+	return 0;
 }
 
 int config_check(struct config *cfg)
@@ -184,6 +220,8 @@ int config_check(struct config *cfg)
 	if (cfg->command == CMD_VERIFY && check_verify(cfg) != 0)
 		return -1;
 	if (cfg->command == CMD_STANZA_DELETE && check_delete(cfg) != 0)
+		return -1;
+	if (check_timeouts(cfg) != 0 || check_hosts(cfg) != 0)
 		return -1;
 	if (check_paths(cfg) != 0 || (cfg->command == CMD_STANZA_CREATE && check_cipher(cfg) != 0))
 		return -1;

@@ -15,8 +15,8 @@
 
 enum command {
 	CMD_NONE,
-	CMD_ANNOTATE, CMD_ARCHIVE_GET, CMD_ARCHIVE_PUSH, CMD_BACKUP, CMD_CHECK, CMD_EXPIRE, CMD_HELP,
-	CMD_INFO, CMD_MANIFEST, CMD_REPO_GET, CMD_REPO_LS, CMD_REPO_RM, CMD_RESTORE, CMD_SERVER,
+	CMD_ANNOTATE, CMD_ARCHIVE_GET, CMD_ARCHIVE_PUSH, CMD_AUTHORIZE, CMD_BACKUP, CMD_CHECK, CMD_EXPIRE, CMD_HELP,
+	CMD_INFO, CMD_MANIFEST, CMD_REPO_GET, CMD_REPO_LS, CMD_REPO_RM, CMD_RESTORE, CMD_SERVE, CMD_SERVER,
 	CMD_SERVER_PING, CMD_STANZA_CREATE, CMD_STANZA_DELETE, CMD_STANZA_UPGRADE, CMD_START, CMD_STOP,
 	CMD_VERIFY, CMD_VERSION, CMD_COUNT
 };
@@ -28,16 +28,25 @@ struct config_pair {
 };
 typedef VEC(struct config_pair) config_pairs;
 
+/* Another host, and how the program there is started; host NULL: this one. */
+struct config_host {
+	const char *host, *user;
+	int64_t port; /* -1, 0: ssh's own choice */
+	const char *cmd; /* as this program was called, if nothing else is said */
+	const char *config, *config_include_path, *config_path; /* NULL: not given */
+};
+
 struct config_pg {
 	unsigned key; /* pg1 -> 1 */
 	const char *path, *socket_path, *database, *user;
 	int64_t port;
+	struct config_host host;
 };
 
 struct config_repo {
 	unsigned key;
 	const char *path;
-	const char *type; /* "posix", "cifs", "sftp" */
+	const char *type; /* "posix", "cifs", "sftp"; on another host it means nothing here, as does path */
 	bool symlink, bundle, block, hardlink; /* block: only with bundle */
 	int64_t bundle_limit, bundle_size, block_size_super, block_size_super_full;
 	config_pairs block_size_map, block_age_map, block_checksum_size_map;
@@ -45,6 +54,7 @@ struct config_repo {
 	const char *cipher_pass; /* NULL: not encrypted */
 	int64_t retention_full, retention_diff, retention_archive, retention_history; /* -1: not set */
 	const char *retention_full_type, *retention_archive_type;
+	struct config_host host;
 	/* sftp only */
 	const char *sftp_host, *sftp_host_user, *sftp_host_fingerprint;
 	const char *sftp_host_key_check_type; /* "strict", "accept-new", "fingerprint", "none" */
@@ -66,6 +76,13 @@ struct config {
 	const char *stanza;
 	const char *exec_id;
 	const char *cmd; /* what restore_command calls */
+
+	/* other hosts */
+	const char *cmd_ssh;
+	int64_t protocol_timeout;
+	bool sck_keep_alive;
+	int64_t tcp_keep_alive_count, tcp_keep_alive_idle, tcp_keep_alive_interval; /* s; -1: not set */
+	const char *role; /* serve, authorize: "archive,restore" */
 
 	bool allow_root, neutral_umask, log_timestamp;
 	int64_t priority;

@@ -43,6 +43,10 @@ static void store(void *base, const struct value *v)
 	case M_PLAIN:
 		store_plain(member, v);
 		break;
+	case M_GIVEN:
+		if (v->source != SRC_DEFAULT && !v->reset)
+			store_plain(member, v);
+		break;
 	case M_TRI:
 		*(enum option_tri *)member = !v->has ? TRI_UNSET : v->flag ? TRI_YES : TRI_NO;
 		break;
@@ -65,6 +69,16 @@ static void *group_base(struct config *cfg, enum option_group group, size_t i)
 	return group == GROUP_REPO ? (void *)&cfg->repo.v[i] : cfg;
 }
 
+/* How a repository of another host is stored is known there, and its passphrase stays there. */
+static void forget_far(struct config_repo *r)
+{
+	if (r->host.host == NULL)
+		return;
+	r->cipher_type = "none";
+	r->cipher_pass = NULL;
+	r->sftp_host = NULL;
+}
+
 static void fill_special(const struct option_values *vals, struct config *cfg)
 {
 	const struct value *v = values_get(vals, option_named("priority"), 0);
@@ -77,6 +91,8 @@ static void fill_special(const struct option_values *vals, struct config *cfg)
 	/* The label "latest" cannot exist: whoever writes it means the newest. */
 	if (cfg->command == CMD_RESTORE && cfg->set && strcmp(cfg->set, "latest") == 0)
 		cfg->set = NULL;
+	for (size_t i = 0; i < cfg->repo.n; i++)
+		forget_far(&cfg->repo.v[i]);
 }
 
 void values_fill(const struct option_values *vals, struct config *cfg)

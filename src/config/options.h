@@ -43,8 +43,9 @@ enum option_theme {
 	THEME_COUNT
 };
 
-/* How a value is stored; M_LOAD: only loading looks at it. */
-enum option_member { M_NONE, M_PLAIN, M_TRI, M_LEVEL, M_KEY, M_LOAD };
+/* How a value is stored; M_GIVEN: as M_PLAIN, but the default is only for the help; M_LOAD: only loading looks at
+ * it. */
+enum option_member { M_NONE, M_PLAIN, M_GIVEN, M_TRI, M_LEVEL, M_KEY, M_LOAD };
 
 enum {
 	OPT_SECURE = 1,	   /* never on the command line, never shown */
@@ -89,20 +90,22 @@ struct option {
 #define CMDS_REPO \
 	(C_(ANNOTATE) | CMDS_ARCHIVE | C_(BACKUP) | C_(CHECK) | C_(EXPIRE) | C_(INFO) | \
 		C_(MANIFEST) | C_(REPO_GET) | C_(REPO_LS) | C_(REPO_RM) | C_(RESTORE) | \
-		CMDS_STANZA | C_(VERIFY))
+		CMDS_STANZA | C_(SERVE) | C_(VERIFY))
 #define CMDS_IO (CMDS_REPO | CMDS_SERVER)
-#define CMDS_ALL (CMDS_IO | C_(START) | C_(STOP))
+#define CMDS_ALL (CMDS_IO | C_(AUTHORIZE) | C_(START) | C_(STOP))
 #define CMDS_WORKERS (CMDS_ARCHIVE | C_(BACKUP) | C_(RESTORE) | C_(VERIFY))
 #define CMDS_DB (C_(BACKUP) | C_(CHECK) | CMDS_STANZA)
-#define CMDS_SQL (CMDS_DB | C_(VERIFY)) /* may ask a server */
-#define CMDS_PG_HOST (CMDS_DB | C_(MANIFEST))
+#define CMDS_SQL (CMDS_DB | C_(SERVE) | C_(VERIFY)) /* may ask a server */
+#define CMDS_PG_HOST (CMDS_DB | C_(MANIFEST) | C_(VERIFY)) /* verify --archive asks a server */
 #define CMDS_PG (CMDS_PG_HOST | CMDS_ARCHIVE | C_(RESTORE))
 #define CMDS_RETENTION (C_(BACKUP) | C_(EXPIRE))
 
 #define MEMBER_AS(kind_, member) .kind = kind_, .offset = offsetof(struct config, member)
 #define MEMBER(member) MEMBER_AS(M_PLAIN, member)
 #define PG_MEMBER(member) .kind = M_PLAIN, .offset = offsetof(struct config_pg, member)
+#define PG_GIVEN(member) .kind = M_GIVEN, .offset = offsetof(struct config_pg, member)
 #define REPO_MEMBER(member) .kind = M_PLAIN, .offset = offsetof(struct config_repo, member)
+#define REPO_GIVEN(member) .kind = M_GIVEN, .offset = offsetof(struct config_repo, member)
 
 /* The parts of the table, each ended by an entry without a name. */
 extern const struct option options_general[], options_command[], options_restore[], options_pg[],

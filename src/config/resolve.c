@@ -101,7 +101,7 @@ const char *value_default(
 
 	if (by_word)
 		text = opt_pick(vals->arena, o->def_by, by_word, text);
-	if (strcmp(o->name, "cmd") == 0)
+	if (strcmp(o->name, "cmd") == 0 || str_ends(o->name, "-host-cmd"))
 		return vals->program;
 	if (strcmp(o->name, "compress-type") == 0) {
 		const char *old = compress_type_default(vals);
@@ -293,11 +293,22 @@ int values_one(struct option_values *vals, const struct option *o, unsigned key,
 	return 0;
 }
 
+/* What another host has to know about its repository need not stand here. */
+static bool is_known_there(const struct option_values *vals, const struct option *o, unsigned key)
+{
+	const struct value *host;
+
+	if (o->group != GROUP_REPO || str_starts(o->name, "repo-host"))
+		return false;
+	host = values_get(vals, option_named("repo-host"), key);
+	return host && host->has;
+}
+
 static int require(const struct option_values *vals, const struct option *o, unsigned key)
 {
 	const struct value *v = values_get(vals, o, key);
 
-	if (vals->lenient || !bit(o->required, vals) || !v || v->has || v->unmet)
+	if (vals->lenient || !bit(o->required, vals) || !v || v->has || v->unmet || is_known_there(vals, o, key))
 		return 0;
 	err_set(ERR_OPTION_REQUIRED, "%s command requires option: %s", command_name(vals->command),
 		option_label(vals->arena, o, key));

@@ -4,12 +4,15 @@
  * Of a segment's name only the timeline is taken from the server: up to 16 pg_walfile_name() gives
  * an LSN at the first byte of a segment to the segment before, from 17 on to its own.  Which of
  * both is meant depends on the question, so segment numbers are computed here.
+ *
+ * A server of another host is asked there, by these same functions (pg/far.h): each begins with that.
  */
 #include "pg/backup_api.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include "base/str.h"
+#include "pg/far.h"
 
 /* Columns of the query in pg_server_open. */
 enum {
@@ -117,6 +120,8 @@ int pg_server_time(struct pg_server *s, int64_t *unix_seconds)
 	SCOPED_ARENA(a);
 	struct pg_rows r;
 
+	if (s->conn == NULL)
+		return s->far->time(s->far, unix_seconds);
 	if (query_row(a, s, sql, 0, NULL, &r) != 0)
 		return -1;
 	if (!str_to_i64(PG_CELL(&r, 0, 0), unix_seconds))
@@ -147,11 +152,13 @@ static int name_segment(struct arena *a, struct pg_server *s, const char *given,
 int pg_insert_segment(struct arena *a, struct pg_server *s, const char **segment)
 {
 	const struct pg_version *v = s->version;
-	const char *sql = arena_printf(a, "select lsn::text, %s(lsn) from %s as lsn",
-		v->sql_wal_file, v->sql_insert_lsn);
 	struct pg_rows r;
 	uint64_t lsn;
 
+	if (s->conn == NULL)
+		return s->far->insert_segment(a, s->far, segment);
+	const char *sql = arena_printf(a, "select lsn::text, %s(lsn) from %s as lsn",
+		v->sql_wal_file, v->sql_insert_lsn);
 	if (query_row(a, s, sql, 0, NULL, &r) != 0 || take_lsn(PG_CELL(&r, 0, 0), &lsn) != 0)
 		return -1;
 	return name_segment(a, s, PG_CELL(&r, 0, 1), wal_segment_of(lsn, s->wal_segment_size),
@@ -162,11 +169,13 @@ int pg_backup_start(struct arena *a, struct pg_server *s, const char *label_pref
 	struct pg_start *out)
 {
 	const struct pg_version *v = s->version;
-	const char *sql = arena_printf(a, "select lsn::text, %s(lsn) from %s as lsn",
-		v->sql_wal_file, v->sql_start);
 	const char *const params[] = {label_prefix, fast ? "t" : "f"};
 	struct pg_rows r;
 
+	if (s->conn == NULL)
+		return s->far->start(a, s->far, label_prefix, fast, out);
+	const char *sql = arena_printf(a, "select lsn::text, %s(lsn) from %s as lsn",
+		v->sql_wal_file, v->sql_start);
 	if (query_row(a, s, sql, 2, params, &r) != 0 || take_lsn(PG_CELL(&r, 0, 0), &out->lsn) != 0)
 		return -1;
 	out->lsn_text = PG_CELL(&r, 0, 0);
@@ -183,11 +192,13 @@ static const char *map_or_empty(struct arena *a, const char *map)
 int pg_backup_stop(struct arena *a, struct pg_server *s, struct pg_stop *out)
 {
 	const struct pg_version *v = s->version;
+	struct pg_rows r;
+
+	if (s->conn == NULL)
+		return s->far->stop(a, s->far, out);
 	const char *sql = arena_printf(a,
 		"select lsn::text, %s(lsn), labelfile, spcmapfile from %s", v->sql_wal_file,
 		v->sql_stop);
-	struct pg_rows r;
-
 	if (query_row(a, s, sql, 0, NULL, &r) != 0 || take_lsn(PG_CELL(&r, 0, 0), &out->lsn) != 0)
 		return -1;
 	out->lsn_text = PG_CELL(&r, 0, 0);
@@ -201,13 +212,15 @@ int pg_switch_wal(struct arena *a, struct pg_server *s, const char *restore_poin
 	const char **segment)
 {
 	const struct pg_version *v = s->version;
+	struct pg_rows r, switched;
+	uint64_t lsn;
+
+	if (s->conn == NULL)
+		return s->far->switch_wal(a, s->far, restore_point, segment);
 	const char *point = arena_printf(a,
 		"select lsn::text, %s(lsn) from pg_create_restore_point($1) as lsn",
 		v->sql_wal_file);
 	const char *change = arena_printf(a, "select %s::text", v->sql_switch);
-	struct pg_rows r, switched;
-	uint64_t lsn;
-
 	/* The restore point makes sure that there is something to switch away from; its LSN is the
 	 * end of its record, so the byte before lies in the segment that the switch completes,
 	 * whoever else writes. */
@@ -239,6 +252,8 @@ static int query_names(struct arena *a, struct pg_server *s, const char *sql, st
 
 int pg_databases(struct arena *a, struct pg_server *s, struct pg_names *out)
 {
+	if (s->conn == NULL)
+		return s->far->databases(a, s->far, out);
 	return query_names(a, s,
 		"select oid::text, datname::text from pg_database "
 		"order by datname::text collate \"C\"",
@@ -247,6 +262,8 @@ int pg_databases(struct arena *a, struct pg_server *s, struct pg_names *out)
 
 int pg_tablespaces(struct arena *a, struct pg_server *s, struct pg_names *out)
 {
+	if (s->conn == NULL)
+		return s->far->tablespaces(a, s->far, out);
 	return query_names(a, s,
 		"select oid::text, spcname::text from pg_tablespace order by pg_tablespace.oid",
 		out);
@@ -257,6 +274,8 @@ int pg_ping(struct pg_server *s)
 	SCOPED_ARENA(a);
 	struct pg_rows r;
 
+	if (s->conn == NULL)
+		return s->far->ping(s->far);
 	if (query_row(a, s, "select pg_is_in_recovery()", 0, NULL, &r) != 0)
 		return -1;
 	if (!is_true(PG_CELL(&r, 0, 0)))

@@ -8,8 +8,11 @@
 #include "pg/version.h"
 #include "pg/wal.h"
 
+struct pg_far;
+
 struct pg_server {
-	struct pg_conn *conn;
+	struct pg_conn *conn;	 /* NULL: far is asked */
+	struct pg_far *far;	 /* a server of another host (work/remote_db.h); NULL: conn is asked */
 	const struct pg_version *version;
 	unsigned version_num;
 	const char *data_directory;

@@ -31,6 +31,7 @@
 struct pg_conn {
 	PGconn *pg; /* NULL after a failure that left a statement without an end */
 	int64_t timeout_ms;
+	int peer; /* -1: none */
 };
 
 #define FUNCTIONS(X) \
@@ -66,10 +67,25 @@ static void log_notice(void *ctx, const char *message)
 	log_debug("server: %.*s", trimmed(message), message);
 }
 
-/* 1 if the descriptor is ready, 0 if time is over, -1 with a failure (a signal wants us to end). */
-static int wait_ready(int fd, short events, struct deadline d)
+/* Why a wait ended without what it was for: 0 if time is over, -1 with a failure. */
+static int why_not_ready(bool peer_gone, int error)
 {
-	struct pollfd p = {.fd = fd, .events = events};
+	if (sig_check() != 0)
+		return -1;
+	if (peer_gone)
+		return err_set(ERR_SERVICE,
+			"the other host has ended the conversation while the server was waited for");
+	if (error == 0)
+		return 0;
+	errno = error;
+	return err_sys(ERR_KERNEL, "unable to wait for the server");
+}
+
+/* 1 if the server's descriptor is ready, 0 if time is over, -1 with a failure (a signal wants us to end, or the peer is
+ * gone). */
+static int wait_ready(const struct pg_conn *c, short events, struct deadline d)
+{
+	struct pollfd p[] = {{.fd = pq.PQsocket(c->pg), .events = events}, {.fd = c->peer, .events = POLLRDHUP}};
 	sigset_t block, before;
 	int64_t left;
 	int n = 0, error = 0;
@@ -83,19 +99,12 @@ static int wait_ready(int fd, short events, struct deadline d)
 	while (n <= 0 && error == 0 && sig_pending() == 0 && (left = deadline_left(d)) > 0) {
 		const struct timespec ts = {left / 1000, left % 1000 * 1000000};
 
-		n = ppoll(&p, 1, &ts, &before);
+		n = ppoll(p, 2, &ts, &before);
 		if (n < 0 && errno != EINTR)
 			error = errno;
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	if (n > 0)
-		return 1;
-	if (sig_check() != 0)
-		return -1;
-	if (error == 0)
-		return 0;
-	errno = error;
-	return err_sys(ERR_KERNEL, "unable to wait for the server");
+	return p[0].revents != 0 ? 1 : why_not_ready(p[1].revents != 0, error);
 }
 
 /* 'it''s' as a connection string has it: 'it\'s'. */
@@ -139,14 +148,15 @@ static void finish(void *ctx)
 }
 
 /* 1 if connected, 0 if time is over, -1 with a failure. */
-static int poll_connect(PGconn *pg, const char *where, struct deadline d)
+static int poll_connect(const struct pg_conn *c, const char *where, struct deadline d)
 {
+	PGconn *pg = c->pg;
 	PostgresPollingStatusType want = PGRES_POLLING_WRITING;
 
 	while (want != PGRES_POLLING_OK && want != PGRES_POLLING_FAILED &&
 		pq.PQstatus(pg) != CONNECTION_BAD) {
 		short events = want == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-		int ready = wait_ready(pq.PQsocket(pg), events, d);
+		int ready = wait_ready(c, events, d);
 
 		if (ready <= 0)
 			return ready;
@@ -173,7 +183,7 @@ static int start_connect(struct arena *a, const struct pg_conn_opts *o, struct p
 	if (c->pg == NULL)
 		arena_out_of_memory();
 	pq.PQsetNoticeProcessor(c->pg, log_notice, NULL);
-	done = poll_connect(c->pg, where, d);
+	done = poll_connect(c, where, d);
 	if (done == 0)
 		return err_set(ERR_DB_CONNECT, "unable to connect to '%s': timed out after %lldms",
 			where, (long long)o->timeout_ms);
@@ -214,6 +224,7 @@ struct pg_conn *pg_connect(struct arena *a, const struct pg_conn_opts *opts)
 	if (lazy_load("libpq.so.5", "libpq5", symbols) != 0)
 		return NULL;
 	c->timeout_ms = opts->timeout_ms;
+	c->peer = opts->peer == NULL ? -1 : *opts->peer;
 	arena_defer(a, finish, c);
 	if (start_connect(a, opts, c) != 0 || set_up_session(a, c) != 0) {
 		finish(c);
@@ -277,7 +288,7 @@ static int await_result(struct pg_conn *c, const char *sql, struct deadline d)
 			return lost(c, sql);
 		if (unsent == 0 && !pq.PQisBusy(c->pg))
 			return 0;
-		int ready = wait_ready(pq.PQsocket(c->pg), unsent ? POLLIN | POLLOUT : POLLIN, d);
+		int ready = wait_ready(c, unsent ? POLLIN | POLLOUT : POLLIN, d);
 		if (ready <= 0) {
 			cancel_statement(c->pg);
 			finish(c);

@@ -19,6 +19,9 @@ struct pg_conn_opts {
 	const char *user; /* NULL: libpq's default */
 	int64_t timeout_ms; /* per query and for connecting */
 	const char *application; /* "pgStrata [backup]" */
+	/* For whom it is asked, if that is somebody else: once the other end of this descriptor is gone nothing is
+	 * waited for any more (ERR_SERVICE).  NULL: nobody. */
+	const int *peer;
 };
 
 /* Connected with search_path pg_catalog, client_encoding UTF8, no parallel workers; closed with the

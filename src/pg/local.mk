@@ -5,5 +5,5 @@ libstrata_a_SOURCES += src/pg/wal.c src/pg/wal.h
 libstrata_a_SOURCES += src/pg/timeline.c src/pg/timeline.h
 libstrata_a_SOURCES += src/pg/conn.c src/pg/conn.h
 libstrata_a_SOURCES += src/pg/backup_api.c src/pg/backup_api.h
-libstrata_a_SOURCES += src/pg/standby.c src/pg/standby.h
+libstrata_a_SOURCES += src/pg/standby.c src/pg/standby.h src/pg/far.h
 libstrata_a_SOURCES += src/pg/wal_end.c src/pg/wal_end.h

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "pg/far.h"
 
 /* Up to 15 pg_control is read without a lock, and a reading in the middle of a write is an error. */
 #define CONTROL_TRIES 10
@@ -77,6 +78,8 @@ static int ask_control(struct pg_server *s, struct pg_replay *out)
 
 int pg_replay(struct pg_server *s, struct pg_replay *out)
 {
+	if (s->conn == NULL)
+		return s->far->replay(s->far, out);
 	*out = (struct pg_replay){ 0 };
 	if (ask_state(s, out) != 0)
 		return -1;
@@ -93,5 +96,7 @@ int pg_checkpoint(struct pg_server *s)
 	SCOPED_ARENA(a);
 	struct pg_rows none;
 
+	if (s->conn == NULL)
+		return s->far->checkpoint(s->far);
 	return pg_query(a, s->conn, "checkpoint", 0, NULL, &none);
 }

@@ -7,7 +7,7 @@
 #include "pg/wal_end.h"
 
 #include "base/str.h"
-#include "pg/standby.h"
+#include "pg/far.h"
 
 static int in_recovery(struct pg_server *s, struct pg_wal_end *out)
 {
@@ -25,6 +25,8 @@ int pg_wal_end(struct pg_server *s, struct pg_wal_end *out)
 	struct pg_rows r;
 	uint64_t timeline;
 
+	if (s->conn == NULL)
+		return s->far->wal_end(s->far, out);
 	if (s->in_recovery)
 		return in_recovery(s, out);
 	const char *written = s->version->num >= 100000 ? "pg_current_wal_lsn()" : "pg_current_xlog_location()";

@@ -3,14 +3,14 @@
  *
  *	file -> [page check] -> SHA-1 -> blocks -> tail -> SHA-1 and size of what is stored -> container
  *
- * One pass over the bytes.  The tail lets the super blocks through and, when the last is behind it, knows what
- * became of each block of the file: it writes the map.
+ * One pass over the bytes, and all in front of the tail runs where the file is (pipe_spec.blocks).  The tail lets
+ * the super blocks through and, when the last is behind it, knows what became of each block of the file: it writes
+ * the map then, because what is known of the blocks ends with the reading.
  */
 #include "repo/block_put.h"
 
 #include <string.h>
 
-#include "stream/blocks.h"
 #include "stream/cipher.h"
 
 struct tail {
@@ -18,8 +18,7 @@ struct tail {
 	struct arena *arena;
 	const struct block_put_opts *o;
 	const struct block_map *prior; /* NULL: none, or not to be believed */
-	struct blocks_result blocks;
-	struct pipe_result plain; /* its sums and sizes are complete when the tail is finished */
+	struct pipe_result plain; /* sums, sizes and blocks are complete when the tail is finished */
 	struct sink *stored;
 	struct block_put_result *out;
 };
@@ -38,16 +37,16 @@ static const uint8_t *prior_sums(struct arena *a, const struct block_map *prior)
 static void make_map(const struct tail *t, struct block_map *map)
 {
 	const struct block_put_opts *o = t->o;
-	const struct blocks_changed *changed = t->blocks.changed.v;
-	const struct blocks_changed *end = changed + t->blocks.changed.n;
-	const struct blocks_super *super = t->blocks.supers.v;
+	const struct blocks_changed *changed = t->plain.blocks.changed.v;
+	const struct blocks_changed *end = changed + t->plain.blocks.changed.n;
+	const struct blocks_super *super = t->plain.blocks.supers.v;
 	uint64_t offset = o->offset;
 	uint32_t number = 0;
 
 	map->block_size = o->block_size;
 	map->sum_size = o->sum_size;
 	vec_init(&map->blocks, t->arena);
-	for (uint64_t i = 0; i < t->blocks.n; i++) {
+	for (uint64_t i = 0; i < t->plain.blocks.n; i++) {
 		if (changed == end || changed->index != i) {
 			vec_push(&map->blocks, t->prior->blocks.v[i]);
 			continue;
@@ -101,42 +100,54 @@ static int tail_finish(struct sink *sink)
 {
 	struct tail *t = (struct tail *)sink;
 
-	if (t->blocks.n == 0) {
+	if (t->plain.blocks.n == 0) {
 		t->out->fate = FILE_EMPTIED;
 		return 0;
 	}
-	if (t->prior != NULL && t->blocks.supers.n == 0 && t->blocks.n == t->prior->blocks.n)
+	if (t->prior != NULL && t->plain.blocks.supers.n == 0 && t->plain.blocks.n == t->prior->blocks.n)
 		return unchanged(t);
 	t->out->fate = FILE_STORED;
 	return write_map(t) != 0 ? -1 : sink_finish(t->stored);
 }
 
+/* How the file is read; points into itself. */
+struct reading {
+	struct blocks_spec blocks;
+	struct pipe_spec pipe;
+	struct get_opts get;
+};
+
+static void read_how(struct arena *a, const struct block_put_opts *o, const struct block_map *prior,
+	struct pipe_result *result, struct reading *r)
+{
+	const struct pipe_spec *pipe = o->pipe;
+
+	r->blocks = (struct blocks_spec){ .block_size = o->block_size, .sum_size = o->sum_size,
+		.super_size = o->super_size, .codec = pipe->compress, .level = pipe->level,
+		.pass = pipe->encrypt };
+	if (prior != NULL) {
+		r->blocks.prior = prior_sums(a, prior);
+		r->blocks.prior_n = prior->blocks.n;
+	}
+	r->pipe = (struct pipe_spec){ .hash_plain = true, .page_size = pipe->page_size,
+		.first_block = pipe->first_block, .page_header_check = pipe->page_header_check, .blocks = &r->blocks };
+	r->get = (struct get_opts){ .missing_ok = true, .spec = &r->pipe, .result = result,
+		.length = o->limit == BLOCK_PUT_ALL ? 0 : o->limit };
+}
+
 /* 0, STORE_ABSENT or -1. */
 static int pass_file(struct tail *t, struct store *pg, const char *path, struct sink *to)
 {
-	const struct block_put_opts *o = t->o;
-	const struct pipe_spec *pipe = o->pipe;
-	const struct pipe_spec read = { .hash_plain = true, .page_size = pipe->page_size,
-		.first_block = pipe->first_block, .page_header_check = pipe->page_header_check };
-	const struct get_opts get = { .missing_ok = true, .spec = &read, .result = &t->plain,
-		.length = o->limit == BLOCK_PUT_ALL ? 0 : o->limit };
-	struct blocks_spec spec = { .block_size = o->block_size, .sum_size = o->sum_size,
-		.super_size = o->super_size, .codec = pipe->compress, .level = pipe->level,
-		.pass = pipe->encrypt };
-	struct sink *head;
+	struct reading r;
 
-	if (t->prior != NULL) {
-		spec.prior = prior_sums(t->arena, t->prior);
-		spec.prior_n = t->prior->blocks.n;
-	}
+	read_how(t->arena, t->o, t->prior, &t->plain, &r);
 	t->sink = (struct sink){ tail_write, tail_finish };
 	t->stored = sink_append(t->arena, to);
 	t->stored = sink_sha1(t->arena, t->stored, &t->out->pipe.stored_sum);
 	t->stored = sink_count(t->arena, t->stored, &t->out->pipe.stored_size);
-	head = sink_blocks(t->arena, &t->sink, &spec, &t->blocks);
-	if (o->limit == 0) /* a length of 0 would mean "to the end" */
-		return sink_finish(pipe_chain(t->arena, &read, NULL, NULL, head, &t->plain));
-	return store_get(pg, path, &get, head);
+	if (t->o->limit == 0) /* a length of 0 would mean "to the end" */
+		return sink_finish(pipe_chain(t->arena, &r.pipe, NULL, NULL, &t->sink, &t->plain));
+	return store_get(pg, path, &r.get, &t->sink);
 }
 
 static int put(struct store *pg, const char *path, const struct block_put_opts *o,
@@ -171,4 +182,16 @@ int block_put(struct store *pg, const char *path, const struct block_put_opts *o
 		return -1;
 	out->prior_unfit = true;
 	return 0;
+}
+
+int block_put_ahead(struct store *pg, const char *path, const struct block_put_opts *o)
+{
+	SCOPED_ARENA(a);
+	struct pipe_result unused;
+	struct reading r;
+
+	if (o->limit == 0)
+		return 0;
+	read_how(a, o, o->prior, &unused, &r);
+	return store_ahead(pg, path, &r.get);
 }

@@ -42,4 +42,8 @@ struct block_put_result {
 int block_put(struct store *pg, const char *path, const struct block_put_opts *o, struct sink *to,
 	struct block_put_result *out) must_check;
 
+/* Ask ahead (store_ahead) for what block_put is going to read first; with a prior that proves unfit it reads once
+ * more. */
+int block_put_ahead(struct store *pg, const char *path, const struct block_put_opts *o) must_check;
+
 #endif

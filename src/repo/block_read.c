@@ -9,6 +9,8 @@
 
 #include <inttypes.h>
 
+#include "store/ahead.h"
+
 /* A list of blocks, by their numbers in the file. */
 struct list {
 	const size_t *v, *end;
@@ -177,21 +179,35 @@ static const size_t *stretch_end(const struct block_reader *r, struct list l)
 	return v;
 }
 
+static struct get_opts get_for(const struct block_reader *r, struct list l)
+{
+	const uint64_t offset = block_at(r, l.v)->offset;
+
+	return (struct get_opts){.offset = offset, .length = end_of(block_at(r, l.end - 1)) - offset, .exact = true};
+}
+
 static int read_stretch(struct block_reader *r, struct list l)
 {
 	SCOPED_ARENA(a);
-	const struct block *first = block_at(r, l.v);
-	const struct stored from = find(a, r, first);
+	const struct stored from = find(a, r, block_at(r, l.v));
 	struct stretch s = {.sink = {stretch_write, stretch_finish}, .reader = r, .blocks = l,
 		.offset = from.offset, .read = &from.read};
-	const struct get_opts get = {.offset = from.offset,
-		.length = end_of(block_at(r, l.end - 1)) - from.offset, .exact = true};
+	const struct get_opts get = get_for(r, l);
 
 	int rc = store_get(r->repo, from.path, &get, &s.sink);
 	if (rc != 0 && s.arena != NULL)
 		r->from = find(r->arena, r, block_at(r, s.blocks.v));
 	arena_free(s.arena);
 	return rc;
+}
+
+static int ask_stretch(struct block_reader *r, struct list l)
+{
+	SCOPED_ARENA(a);
+	const struct stored from = find(a, r, block_at(r, l.v));
+	const struct get_opts get = get_for(r, l);
+
+	return store_ahead(r->repo, from.path, &get);
 }
 
 /* ---- all of them ---- */
@@ -217,17 +233,37 @@ static struct list *lists_of(struct block_reader *r, const bool *wanted)
 	return lists;
 }
 
-int block_read(struct block_reader *r, const bool *wanted)
+typedef VEC(struct list) list_vec;
+
+/* One read each, in their order. */
+static void find_stretches(struct block_reader *r, const bool *wanted, list_vec *out)
 {
 	const struct list *lists = lists_of(r, wanted);
 
+	vec_init(out, r->arena);
 	for (size_t i = 0; i < r->m->reference.n; i++) {
 		struct list l = lists[i];
 		for (const size_t *end; l.v < l.end; l.v = end) {
 			end = stretch_end(r, l);
-			if (read_stretch(r, (struct list){l.v, end}) != 0)
-				return -1;
+			vec_push(out, ((struct list){l.v, end}));
 		}
+	}
+}
+
+int block_read(struct block_reader *r, const bool *wanted)
+{
+	bool asks = ahead_helps(r->repo);
+	size_t asked = 0;
+	list_vec v;
+
+	find_stretches(r, wanted, &v);
+	for (size_t i = 0; i < v.n; i++) {
+		while (asks && asked < v.n && asked < i + AHEAD_MAX)
+			asks = ask_stretch(r, v.v[asked++]) == 0;
+		if (!asks)
+			err_clear(); /* what is wrong will be found when it is read */
+		if (read_stretch(r, v.v[i]) != 0)
+			return -1;
 	}
 	return 0;
 }

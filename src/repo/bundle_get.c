@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/sig.h"
+#include "store/ahead.h"
 
 struct member {
 	struct file_get_item *item;
@@ -102,12 +103,17 @@ static size_t run_length(const struct member *m, size_t n)
 	return i;
 }
 
+static struct get_opts get_for(const struct member *m, size_t n)
+{
+	return (struct get_opts){ .offset = m->from.offset, .length = end_of(&m[n - 1]) - m->from.offset,
+		.exact = true };
+}
+
 static int read_run(struct store *repo, const struct member *m, size_t n)
 {
 	struct cut c = { .sink = { cut_write, cut_finish }, .repo = repo, .at = m, .end = m + n,
 		.offset = m->from.offset };
-	const struct get_opts get = { .offset = m->from.offset,
-		.length = end_of(&m[n - 1]) - m->from.offset, .exact = true };
+	const struct get_opts get = get_for(m, n);
 
 	if (store_get(repo, m->from.path, &get, &c.sink) == 0)
 		return 0;
@@ -117,39 +123,99 @@ static int read_run(struct store *repo, const struct member *m, size_t n)
 	return rc;
 }
 
+static int add_wanted(struct arena *a, struct file_get_item *item, member_vec *out)
+{
+	struct stored from = stored_find(a, item->opts.stanza, item->opts.m, item->f);
+
+	if (from.length == 0)
+		return err_set(ERR_ASSERT, "file '%s' has no range in a bundle", item->f->name);
+	vec_push(out, ((struct member){ item, from }));
+	return 0;
+}
+
 /* The members whose bytes are wanted. */
 static int find_wanted(struct arena *a, struct file_get_item *items, size_t n, member_vec *out)
 {
+	vec_init(out, a);
 	for (size_t i = 0; i < n; i++) {
 		struct file_get_item *item = &items[i];
 		if (sig_check() != 0)
 			return -1;
 		int done = file_get_unread(item->pg, item->f, &item->opts, &item->result);
-		if (done < 0)
+		if (done < 0 || (!done && add_wanted(a, item, out) != 0))
 			return -1;
-		if (done)
-			continue;
-		struct stored from = stored_find(a, item->opts.stanza, item->opts.m, item->f);
-		if (from.length == 0)
-			return err_set(ERR_ASSERT, "file '%s' has no range in a bundle", item->f->name);
-		vec_push(out, ((struct member){ item, from }));
 	}
 	return 0;
 }
 
-int bundle_get(struct store *repo, struct file_get_item *items, size_t n)
+/* The same, of which nothing is done yet: 0, or AHEAD_UNKNOWN. */
+static int foretell_wanted(struct arena *a, struct file_get_item *items, size_t n, member_vec *out)
+{
+	vec_init(out, a);
+	for (size_t i = 0; i < n; i++) {
+		int wanted = file_get_foretell(items[i].pg, items[i].f, &items[i].opts);
+		if (wanted == AHEAD_UNKNOWN || (wanted == 1 && add_wanted(a, &items[i], out) != 0))
+			return AHEAD_UNKNOWN;
+	}
+	return 0;
+}
+
+/* What is asked for and not read: *runs ranges, up to the member *at. */
+struct asked {
+	size_t at;
+	unsigned runs;
+};
+
+/* As far as AHEAD_MAX allows. */
+static int ask(struct store *repo, const member_vec *wanted, struct asked *s)
+{
+	while (s->at < wanted->n && s->runs < AHEAD_MAX) {
+		const struct member *m = &wanted->v[s->at];
+		size_t run = run_length(m, wanted->n - s->at);
+		const struct get_opts get = get_for(m, run);
+		if (store_ahead(repo, m->from.path, &get) != 0)
+			return -1;
+		s->at += run;
+		s->runs++;
+	}
+	return 0;
+}
+
+int bundle_get(struct store *repo, struct file_get_item *items, size_t n, bool asked)
 {
 	SCOPED_ARENA(a);
+	bool asks = !asked && ahead_helps(repo);
+	struct asked s = { 0 };
 	member_vec wanted;
 
-	vec_init(&wanted, a);
 	if (find_wanted(a, items, n, &wanted) != 0)
 		return -1;
 	for (size_t i = 0; i < wanted.n;) {
 		size_t run = run_length(&wanted.v[i], wanted.n - i);
+		if (asks && ask(repo, &wanted, &s) != 0) {
+			err_clear(); /* what is wrong will be found when it is read */
+			asks = false;
+		}
 		if (read_run(repo, &wanted.v[i], run) != 0)
 			return -1;
+		s.runs -= asks;
 		i += run;
 	}
 	return 0;
+}
+
+int bundle_get_ahead(struct store *repo, struct file_get_item *items, size_t n, unsigned room)
+{
+	SCOPED_ARENA(a);
+	struct asked s = { 0 };
+	member_vec wanted;
+	size_t runs = 0;
+
+	if (foretell_wanted(a, items, n, &wanted) != 0)
+		return AHEAD_UNKNOWN;
+	for (size_t i = 0; i < wanted.n; i += run_length(&wanted.v[i], wanted.n - i))
+		runs++;
+	if (runs > room || ask(repo, &wanted, &s) != 0)
+		return AHEAD_UNKNOWN;
+	return (int)runs;
 }

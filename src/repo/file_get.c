@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "repo/block_get.h"
 #include "repo/block_stored.h"
+#include "store/ahead.h"
 
 #define ZEROS ((size_t)256 * 1024)
 
@@ -23,30 +24,51 @@ const char *file_get_dest(const struct manifest_file *f, const struct file_get_o
 
 /* ---- what needs no stored bytes ---- */
 
-/* What of the destination can be kept: 1 yes, 0 no, -1 unknown. */
-static int can_keep(struct arena *a, struct store *pg, const char *path, const struct manifest_file *f,
+enum { KEEP_NOT, KEEP, KEEP_IF_EQUAL };
+
+/* What of the destination can be kept, as far as its entry tells; -1 unknown. */
+static int may_keep(struct arena *a, struct store *pg, const char *path, const struct manifest_file *f,
 	const struct file_get_opts *o)
 {
 	struct store_entry e;
+
+	if (!o->delta && !o->delta_by_time)
+		return KEEP_NOT;
+	int rc = store_stat(a, pg, path, &e);
+	if (rc != 0)
+		return rc < 0 ? -1 : KEEP_NOT;
+	if (e.type != STORE_FILE || e.size != f->size)
+		return KEEP_NOT;
+	if (o->delta_by_time)
+		return e.mtime == f->mtime && f->mtime < o->m->copy_start ? KEEP : KEEP_NOT;
+	return f->size == 0 ? KEEP : KEEP_IF_EQUAL;
+}
+
+/* 1 yes, 0 no, -1 unknown. */
+static int can_keep(struct arena *a, struct store *pg, const char *path, const struct manifest_file *f,
+	const struct file_get_opts *o)
+{
 	struct pipe_result there;
 	const struct pipe_spec spec = { .hash_plain = true };
 	const struct get_opts get = { .missing_ok = true, .spec = &spec, .result = &there };
+	int keep = may_keep(a, pg, path, f, o);
 
-	if (!o->delta && !o->delta_by_time)
-		return 0;
-	int rc = store_stat(a, pg, path, &e);
-	if (rc != 0)
-		return rc < 0 ? -1 : 0;
-	if (e.type != STORE_FILE || e.size != f->size)
-		return 0;
-	if (o->delta_by_time)
-		return e.mtime == f->mtime && f->mtime < o->m->copy_start;
-	if (f->size == 0)
-		return 1;
-	rc = store_get(pg, path, &get, sink_null(a));
+	if (keep != KEEP_IF_EQUAL)
+		return keep;
+	int rc = store_get(pg, path, &get, sink_null(a));
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
 	return there.plain_size == f->size && sum_equal(&there.plain_sum, &f->sum);
+}
+
+int file_get_foretell(struct store *pg, const struct manifest_file *f, const struct file_get_opts *o)
+{
+	SCOPED_ARENA(a);
+
+	if (o->zeroed || f->size == 0)
+		return 0;
+	int keep = may_keep(a, pg, file_get_dest(f, o), f, o);
+	return keep == KEEP ? 0 : keep == KEEP_NOT ? 1 : AHEAD_UNKNOWN;
 }
 
 /*
@@ -189,6 +211,11 @@ int file_get_failed(struct store *repo, struct store *pg, const struct manifest_
 			store_name(a, repo, from->path), from->length, from->offset);
 }
 
+static struct get_opts get_for(const struct stored *from)
+{
+	return (struct get_opts){ .offset = from->offset, .length = from->length, .exact = from->length != 0 };
+}
+
 int file_get(struct arena *a, struct store *repo, struct store *pg, const struct manifest_file *f,
 	const struct file_get_opts *o, struct file_get_result *out)
 {
@@ -198,10 +225,24 @@ int file_get(struct arena *a, struct store *repo, struct store *pg, const struct
 	if (done != 0)
 		return done < 0 ? -1 : 0;
 	struct stored from = stored_find(a, o->stanza, o->m, f);
-	const struct get_opts get = { .offset = from.offset, .length = from.length,
-		.exact = from.length != 0 };
+	const struct get_opts get = get_for(&from);
 	struct sink *to = file_get_open(a, pg, f, o, &from);
 	if (to == NULL || store_get(repo, from.path, &get, to) != 0)
 		return file_get_failed(repo, pg, f, o, &from);
 	return 0;
+}
+
+int file_get_ahead(struct store *repo, struct store *pg, const struct manifest_file *f, const struct file_get_opts *o)
+{
+	SCOPED_ARENA(a);
+	int wanted = file_get_foretell(pg, f, o);
+
+	if (wanted != 1)
+		return wanted;
+	/* what lies where only the map tells */
+	if (block_is_stored(f))
+		return AHEAD_UNKNOWN;
+	const struct stored from = stored_find(a, o->stanza, o->m, f);
+	const struct get_opts get = get_for(&from);
+	return store_ahead(repo, from.path, &get) != 0 ? AHEAD_UNKNOWN : 1;
 }

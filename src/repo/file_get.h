@@ -32,6 +32,9 @@ struct file_get_result {
 int file_get(struct arena *a, struct store *repo, struct store *pg, const struct manifest_file *f,
 	const struct file_get_opts *o, struct file_get_result *out) must_check;
 
+/* Ask ahead for what file_get is going to read of repo: as an ahead_fn (store/ahead.h). */
+int file_get_ahead(struct store *repo, struct store *pg, const struct manifest_file *f, const struct file_get_opts *o);
+
 struct file_get_item {
 	const struct manifest_file *f;
 	struct store *pg;
@@ -44,7 +47,10 @@ struct file_get_item {
  * offset.
  * What has to be read and lies close together is read in one range; ranges may repeat and overlap, since each file
  * is proven by itself.  At the first failure, which names its file, the items behind it are untouched.
+ *
+ * asked: bundle_get_ahead has asked for all of it; else it asks ahead by itself, and nothing else may be on its way.
  */
-int bundle_get(struct store *repo, struct file_get_item *items, size_t n) must_check;
+int bundle_get(struct store *repo, struct file_get_item *items, size_t n, bool asked) must_check;
+int bundle_get_ahead(struct store *repo, struct file_get_item *items, size_t n, unsigned room);
 
 #endif

@@ -16,6 +16,10 @@ struct put_opts file_get_put_opts(const struct manifest_file *f, const struct fi
 int file_get_unread(struct store *pg, const struct manifest_file *f, const struct file_get_opts *o,
 	struct file_get_result *out) must_check;
 
+/* Whether its stored bytes will be wanted: 1, 0, or AHEAD_UNKNOWN if bytes would have to be read to tell (or on
+ * failure). */
+int file_get_foretell(struct store *pg, const struct manifest_file *f, const struct file_get_opts *o);
+
 /* The head of a chain that takes the stored bytes of f and makes the file of them.  It finishes only if they
  * were proven; until then the file is undone by the arena.  from lives as long. */
 struct sink *file_get_open(struct arena *a, struct store *pg, const struct manifest_file *f,

@@ -15,6 +15,7 @@
 #include "repo/cluster.h"
 #include "repo/file_check.h"
 #include "repo/layout.h"
+#include "store/ahead.h"
 
 #define PAGE_SEGMENT_BYTES (1u << 30) /* a relation's segment file holds 1 GiB */
 
@@ -45,6 +46,11 @@ static struct pipe_spec spec_for(const struct putting *p)
 	return spec;
 }
 
+static bool is_control(const struct manifest_file *f)
+{
+	return strcmp(f->name, "pg_data/global/pg_control") == 0;
+}
+
 /* pg_control is read whole and valid, and passed on padded with zeros to its full size (5.12.5). */
 static int pass_control(struct putting *p, const struct pipe_spec *spec, struct sink *to)
 {
@@ -59,21 +65,29 @@ static int pass_control(struct putting *p, const struct pipe_spec *spec, struct 
 	return sink_finish(to);
 }
 
+/* A relation that grows meanwhile is cut where it ended when it was listed; WAL replay brings the rest.  A size of 0
+ * cannot be said as a limit of 0, which means "to the end": of such a file nothing is read. */
+static bool is_unread(const struct manifest_file *f)
+{
+	return f->copy_bounded && f->size_orig == 0;
+}
+
+static struct get_opts get_for(const struct putting *p, const struct pipe_spec *spec)
+{
+	return (struct get_opts){ .missing_ok = true, .spec = spec, .result = &p->out->pipe,
+		.length = p->f->copy_bounded ? p->f->size_orig : 0 };
+}
+
 /* The file's bytes through the pipe; STORE_ABSENT if it is gone. */
 static int pass_bytes(struct putting *p, const struct pipe_spec *spec, struct sink *to)
 {
 	const struct manifest_file *f = p->f;
-	struct get_opts get = { .missing_ok = true, .spec = spec, .result = &p->out->pipe };
+	const struct get_opts get = get_for(p, spec);
 
-	if (strcmp(f->name, "pg_data/global/pg_control") == 0)
+	if (is_control(f))
 		return pass_control(p, spec, to);
-	if (f->copy_bounded) {
-		/* A relation that grows meanwhile is cut here; WAL replay brings the rest.  A listed
-		 * size of 0 cannot be said as a limit of 0, which means "to the end". */
-		get.length = f->size_orig;
-		if (f->size_orig == 0)
-			return sink_finish(pipe_chain(p->arena, spec, NULL, NULL, to, &p->out->pipe));
-	}
+	if (is_unread(f))
+		return sink_finish(pipe_chain(p->arena, spec, NULL, NULL, to, &p->out->pipe));
 	return store_get(p->pg, manifest_pg_path(f->name), &get, to);
 }
 
@@ -83,27 +97,39 @@ static int is_same(struct putting *p)
 	const struct pipe_spec hash = { .hash_plain = true };
 	int rc = pass_bytes(p, &hash, sink_null(p->arena));
 
-	if (rc != 0 || !sum_equal(&p->out->pipe.plain_sum, &p->f->sum))
+	p->out->again = rc != 0 || !sum_equal(&p->out->pipe.plain_sum, &p->f->sum);
+	if (p->out->again)
 		return rc < 0 ? -1 : 0;
 	p->out->fate = FILE_SAME;
 	return 1;
 }
 
-static int put(struct putting *p, enum plan_action action)
+static bool is_large(const struct manifest_file *f)
+{
+	return f->size_orig > PIPE_HOLD;
+}
+
+static struct pipe_spec put_spec(const struct putting *p, enum plan_action action)
 {
 	struct pipe_spec spec = spec_for(p);
-	const bool large = p->f->size_orig > PIPE_HOLD;
+
+	if (action != PLAN_COPY && !(is_large(p->f) && p->bundle != NULL))
+		spec.unless = &p->f->sum;
+	return spec;
+}
+
+static int put(struct putting *p, enum plan_action action)
+{
 	int rc;
 
 	/* Compressing what is probably known already costs more than reading it twice. */
-	if (action == PLAN_COMPARE && large) {
+	if (action == PLAN_COMPARE && is_large(p->f)) {
 		rc = is_same(p);
 		if (rc != 0)
 			return rc < 0 ? -1 : 0;
 		action = PLAN_COPY;
 	}
-	if (action != PLAN_COPY && !(large && p->bundle != NULL))
-		spec.unless = &p->f->sum;
+	const struct pipe_spec spec = put_spec(p, action);
 	rc = pass_bytes(p, &spec, p->to);
 	if (rc < 0)
 		return -1;
@@ -125,18 +151,25 @@ static int load_prior(const struct putting *p, struct store *repo, struct block_
 		err_hint("a diff backup does without it if the full backup is intact, a full one in any case.");
 }
 
-/* Without a map to compare with, all blocks would be stored: what has its checksum is looked at before. */
-static int put_blocks(struct putting *p, struct store *repo, const struct plan_row *row)
+/* pipe: of spec_for.  Without prior. */
+static struct block_put_opts block_opts(const struct putting *p, const struct plan_row *row,
+	const struct pipe_spec *pipe)
 {
 	const struct file_put_opts *o = p->o;
-	const struct manifest_file *f = p->f;
-	const struct pipe_spec spec = spec_for(p);
-	struct block_put_opts opts = { .block_size = row->block_size, .sum_size = row->block_sum_size,
+
+	return (struct block_put_opts){ .block_size = row->block_size, .sum_size = row->block_sum_size,
 		.super_size = block_super_size(row->block_size, o->super_size),
 		.reference = (uint32_t)o->m->reference.n - 1,
 		.bundle = p->bundle == NULL ? 0 : p->bundle->id,
-		.offset = p->bundle == NULL ? 0 : p->bundle->size, .pipe = &spec,
-		.limit = f->copy_bounded ? f->size_orig : BLOCK_PUT_ALL };
+		.offset = p->bundle == NULL ? 0 : p->bundle->size, .pipe = pipe,
+		.limit = p->f->copy_bounded ? p->f->size_orig : BLOCK_PUT_ALL };
+}
+
+/* Without a map to compare with, all blocks would be stored: what has its checksum is looked at before. */
+static int put_blocks(struct putting *p, struct store *repo, const struct plan_row *row)
+{
+	const struct pipe_spec spec = spec_for(p);
+	struct block_put_opts opts = block_opts(p, row, &spec);
 	struct block_put_result r;
 	struct block_map prior;
 
@@ -144,16 +177,16 @@ static int put_blocks(struct putting *p, struct store *repo, const struct plan_r
 		if (load_prior(p, repo, &prior) != 0)
 			return -1;
 		opts.prior = &prior;
-		opts.prior_file = f;
+		opts.prior_file = p->f;
 	} else if (row->action != PLAN_COPY) {
 		int rc = is_same(p);
 		if (rc != 0)
 			return rc < 0 ? -1 : 0;
 	}
-	if (block_put(p->pg, manifest_pg_path(f->name), &opts, p->to, &r) != 0)
+	if (block_put(p->pg, manifest_pg_path(p->f->name), &opts, p->to, &r) != 0)
 		return -1;
 	*p->out = (struct file_put_result){ .fate = r.fate, .pipe = r.pipe, .map_size = r.map_size,
-		.prior_unfit = r.prior_unfit };
+		.prior_unfit = r.prior_unfit, .again = p->out->again || r.prior_unfit };
 	return 0;
 }
 
@@ -196,17 +229,24 @@ static int left_whole(const struct putting *p, struct store *repo, const char *p
 	return 0;
 }
 
-/* 1 if what is there counts, 0 if the file must be stored. */
-static int prove_left(struct putting *p, struct store *repo, const char *path)
+static struct pipe_spec proof_spec(const struct putting *p)
 {
-	const struct manifest_file *f = p->f;
-	struct file_put_result *out = p->out;
 	struct pipe_spec spec = spec_for(p);
 
 	spec.compress = CODEC_NONE;
 	spec.encrypt = NULL;
 	spec.hash_stored = false;
+	return spec;
+}
+
+/* 1 if what is there counts, 0 if the file must be stored. */
+static int prove_left(struct putting *p, struct store *repo, const char *path)
+{
+	const struct manifest_file *f = p->f;
+	struct file_put_result *out = p->out;
+	const struct pipe_spec spec = proof_spec(p);
 	int rc = pass_bytes(p, &spec, sink_null(p->arena));
+
 	if (rc == STORE_ABSENT)
 		out->fate = FILE_VANISHED;
 	if (rc != 0)
@@ -232,7 +272,7 @@ static int resume(struct putting *p, struct store *repo, const char *path)
 		return -1;
 	if (p->out->fate == FILE_VANISHED)
 		return 0;
-	*p->out = (struct file_put_result){ .left_bad = p->out->left_bad };
+	*p->out = (struct file_put_result){ .left_bad = p->out->left_bad, .again = true };
 	return put(p, PLAN_COPY);
 }
 
@@ -309,4 +349,48 @@ int file_put_member(struct arena *a, struct store *pg, struct store *repo, const
 
 	memset(out, 0, sizeof(*out));
 	return row->how == BLOCK_WHOLE ? put(&p, row->action) : put_blocks(&p, repo, row);
+}
+
+/* ---- ahead ---- */
+
+/* As block_put's own reading; the prior's checksums are part of what is asked. */
+static int blocks_ahead(const struct putting *p, struct store *repo, const struct plan_row *row, unsigned room)
+{
+	const struct pipe_spec spec = spec_for(p);
+	struct block_put_opts opts = block_opts(p, row, &spec);
+	struct block_map prior;
+	size_t count = 1;
+
+	if (row->how == BLOCK_CONTINUE) {
+		if (load_prior(p, repo, &prior) != 0)
+			return AHEAD_UNKNOWN;
+		opts.prior = &prior;
+		count += prior.blocks.n * prior.sum_size / AHEAD_BYTES;
+	} else if (row->action != PLAN_COPY) {
+		return AHEAD_UNKNOWN;
+	}
+	if (count > room || block_put_ahead(p->pg, manifest_pg_path(p->f->name), &opts) != 0)
+		return AHEAD_UNKNOWN;
+	return (int)count;
+}
+
+int file_put_ahead(struct store *pg, struct store *repo, const struct file_put_bundle *bundle,
+	const struct manifest_file *f, const struct plan_row *row, const struct file_put_opts *o, unsigned room)
+{
+	SCOPED_ARENA(a);
+	struct file_put_result unused = { 0 };
+	const struct putting p = { .arena = a, .pg = pg, .f = f, .o = o, .bundle = bundle, .out = &unused };
+	const bool resume = row->action == PLAN_RESUME && bundle == NULL;
+
+	if (is_control(f))
+		return AHEAD_UNKNOWN;
+	if (is_unread(f))
+		return 0;
+	if (row->how != BLOCK_WHOLE && !resume)
+		return blocks_ahead(&p, repo, row, room);
+	if (row->action == PLAN_COMPARE && is_large(f))
+		return AHEAD_UNKNOWN;
+	const struct pipe_spec spec = resume ? proof_spec(&p) : put_spec(&p, row->action);
+	const struct get_opts get = get_for(&p, &spec);
+	return store_ahead(pg, manifest_pg_path(f->name), &get) != 0 ? AHEAD_UNKNOWN : 1;
 }

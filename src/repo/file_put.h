@@ -38,6 +38,7 @@ struct file_put_result {
 	uint64_t map_size; /* bytes as stored; 0: stored whole */
 	bool prior_unfit;  /* block_put.h */
 	bool left_bad; /* an interrupted backup had stored this content, but the stored file was bad */
+	bool again;    /* pg was asked for it a second time: what was asked for behind it is lost */
 	bool second;   /* for the caller, if it had to look for the file at a second place */
 };
 
@@ -68,5 +69,13 @@ struct file_put_bundle {
 int file_put_member(struct arena *a, struct store *pg, struct store *repo, const struct file_put_bundle *bundle,
 	const struct manifest_file *f, const struct plan_row *row, const struct file_put_opts *o,
 	struct file_put_result *out) must_check;
+
+/*
+ * Ask ahead for what file_put, or with a bundle file_put_member, is going to read of pg: as an ahead_fn
+ * (store/ahead.h).  Of the bundle only that there is one matters.  What is read twice at times, but seldom, counts as
+ * read once: see again.
+ */
+int file_put_ahead(struct store *pg, struct store *repo, const struct file_put_bundle *bundle,
+	const struct manifest_file *f, const struct plan_row *row, const struct file_put_opts *o, unsigned room);
 
 #endif

@@ -20,8 +20,8 @@ static struct manifest_path *add_path(struct scan *s, const char *name, const st
 	struct manifest_path *p = vec_add(&s->m->paths);
 
 	p->name = name;
-	p->user = scan_user(s, e->uid);
-	p->group = scan_group(s, e->gid);
+	p->user = scan_user(s, e);
+	p->group = scan_group(s, e);
 	p->mode = (uint16_t)e->mode;
 	return p;
 }
@@ -54,8 +54,8 @@ static void add_file(struct scan *s, const char *name, const struct store_entry 
 	struct manifest_file *f = vec_add(&s->m->files);
 
 	f->name = name;
-	f->user = scan_user(s, e->uid);
-	f->group = scan_group(s, e->gid);
+	f->user = scan_user(s, e);
+	f->group = scan_group(s, e);
 	f->mode = (uint16_t)e->mode;
 	f->mtime = e->mtime;
 	f->ctime = e->ctime;
@@ -86,17 +86,30 @@ struct collect {
 	VEC(struct store_entry) v;
 };
 
+static const char *keep_text(struct arena *a, const char *text)
+{
+	return text == NULL ? NULL : arena_strdup(a, text);
+}
+
+static void keep_entry(struct arena *a, const struct store_entry *e, struct store_entry *out)
+{
+	*out = *e;
+	out->name = keep_text(a, e->name);
+	out->user = keep_text(a, e->user);
+	out->group = keep_text(a, e->group);
+	out->target = keep_text(a, e->target);
+}
+
 static int collect_entry(void *ctx, const struct store_entry *e)
 {
 	struct collect *c = ctx;
 	struct store_entry *copy = vec_add(&c->v);
 
-	*copy = *e;
-	copy->name = arena_strdup(c->arena, e->name);
-	if (e->target != NULL)
-		copy->target = arena_strdup(c->arena, e->target);
+	keep_entry(c->arena, e, copy);
 	if (e->target_entry != NULL) {
-		copy->target_entry = arena_memdup(c->arena, e->target_entry, sizeof(*e->target_entry));
+		struct store_entry *target = arena_new_object(c->arena, struct store_entry);
+		keep_entry(c->arena, e->target_entry, target);
+		copy->target_entry = target;
 	}
 	return 0;
 }
@@ -181,8 +194,8 @@ void scan_add_link(struct scan *s, const char *name, const struct store_entry *e
 
 	l->name = name;
 	l->destination = arena_strdup(s->m->arena, e->target);
-	l->user = scan_user(s, e->uid);
-	l->group = scan_group(s, e->gid);
+	l->user = scan_user(s, e);
+	l->group = scan_group(s, e);
 }
 
 void scan_add_linked(struct scan *s, const char *name, const struct store_entry *destination)
@@ -215,19 +228,30 @@ static int scan_root(struct scan *s)
 	m->file_mode = p->mode & 0640;
 	struct manifest_target *t = vec_add(&m->targets);
 	t->name = "pg_data";
-	t->path = arena_strdup(m->arena, s->pg->root);
+	t->path = arena_strdup(m->arena, s->path);
 	return scan_dir(s, "pg_data");
+}
+
+/* What is wrong is met again, if it is in the way of what is listed. */
+static int foresee_all(struct store *pg)
+{
+	if (store_foresee(pg, "") == 0)
+		return 0;
+	if (err_code() == ERR_TERM)
+		return -1;
+	err_clear();
+	return 0;
 }
 
 int scan_cluster(struct store *pg, const struct scan_opts *o, struct manifest *m)
 {
 	SCOPED_ARENA(a);
-	struct scan s = { .pg = pg, .o = o, .m = m, .scratch = a,
+	struct scan s = { .pg = pg, .path = o->path != NULL ? o->path : pg->root, .o = o, .m = m, .scratch = a,
+		.owners = owners_new(a),
 		.xact_prefix = arena_printf(a, "pg_data/%s/", o->control->version->xact_dir),
 		.wal_dir = arena_printf(a, "pg_data/%s", o->control->version->wal_dir) };
 
-	vec_init(&s.owners, a);
-	if (scan_root(&s) != 0 || scan_check_links(&s) != 0)
+	if (foresee_all(pg) != 0 || scan_root(&s) != 0 || scan_check_links(&s) != 0)
 		return -1;
 	manifest_sort(m);
 	return 0;

@@ -6,20 +6,16 @@
 
 #include "base/map.h"
 #include "repo/scan.h"
-
-struct scan_owner {
-	bool group;
-	uint32_t id;
-	const char *name; /* interned, or manifest_owner_unknown */
-};
+#include "store/owner.h"
 
 struct scan {
 	struct store *pg;
+	const char *path; /* of its root, on its host */
 	const struct scan_opts *o;
 	struct manifest *m;
 	struct arena *scratch; /* of the whole scan: texts for messages */
 	const char *xact_prefix, *wal_dir;
-	VEC(struct scan_owner) owners; /* each id is looked up once */
+	struct owners *owners; /* of this host */
 };
 
 struct scan_dir {
@@ -42,8 +38,8 @@ const struct map *scan_unlogged(struct arena *a, const struct store_entry *v, si
 int scan_tablespace(struct scan *s, const char *name, const struct store_entry *e) must_check;
 int scan_link(struct scan *s, const char *name, const struct store_entry *e) must_check;
 int scan_check_links(struct scan *s) must_check;
-const char *scan_user(struct scan *s, uid_t uid);
-const char *scan_group(struct scan *s, gid_t gid);
+const char *scan_user(struct scan *s, const struct store_entry *e);
+const char *scan_group(struct scan *s, const struct store_entry *e);
 
 /* Rows that links bring. */
 void scan_add_link(struct scan *s, const char *name, const struct store_entry *e);

@@ -6,42 +6,25 @@
  */
 #include "repo/scan_intern.h"
 
-#include <grp.h>
-#include <pwd.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/path.h"
 #include "base/str.h"
 
-static const char *owner_name(struct scan *s, bool group, uint32_t id)
+static const char *owner_name(struct scan *s, const char *name)
 {
-	for (size_t i = 0; i < s->owners.n; i++)
-		if (s->owners.v[i].group == group && s->owners.v[i].id == id)
-			return s->owners.v[i].name;
-	const char *name = NULL;
-	if (group) {
-		const struct group *g = getgrgid(id);
-		name = g == NULL ? NULL : g->gr_name;
-	} else {
-		const struct passwd *p = getpwuid(id);
-		name = p == NULL ? NULL : p->pw_name;
-	}
-	struct scan_owner *o = vec_add(&s->owners);
-	o->group = group;
-	o->id = id;
-	o->name = name == NULL ? manifest_owner_unknown : manifest_intern(s->m, name);
-	return o->name;
+	return *name == '\0' ? manifest_owner_unknown : manifest_intern(s->m, name);
 }
 
-const char *scan_user(struct scan *s, uid_t uid)
+const char *scan_user(struct scan *s, const struct store_entry *e)
 {
-	return owner_name(s, false, uid);
+	return owner_name(s, e->user != NULL ? e->user : owner_user(s->owners, e->uid));
 }
 
-const char *scan_group(struct scan *s, gid_t gid)
+const char *scan_group(struct scan *s, const struct store_entry *e)
 {
-	return owner_name(s, true, gid);
+	return owner_name(s, e->group != NULL ? e->group : owner_group(s->owners, e->gid));
 }
 
 /* Absolute and normalised: a relative destination starts at the directory that holds the link. */
@@ -52,7 +35,7 @@ static const char *absolute(struct scan *s, const char *link_name, const char *d
 	if (destination[0] == '/')
 		return path_normalize(a, destination);
 	const char *dir = path_parent(a, manifest_pg_path(link_name));
-	return path_normalize(a, arena_printf(a, "%s/%s/%s", s->pg->root, dir, destination));
+	return path_normalize(a, arena_printf(a, "%s/%s/%s", s->path, dir, destination));
 }
 
 static int check_destination(struct scan *s, const char *name, const struct store_entry *e)
@@ -72,7 +55,7 @@ static int check_destination(struct scan *s, const char *name, const struct stor
 	if (e->target_entry->type == STORE_LINK)
 		return err_set(ERR_LINK_DESTINATION, "link '%s' cannot reference another link '%s'", link,
 			absolute(s, name, e->target));
-	if (path_is_below(absolute(s, name, e->target), path_normalize(s->scratch, s->pg->root)))
+	if (path_is_below(absolute(s, name, e->target), path_normalize(s->scratch, s->path)))
 		return err_set(ERR_LINK_DESTINATION, "link '%s' destination '%s' is in PGDATA", link,
 			absolute(s, name, e->target));
 	return 0;

@@ -1,8 +1,13 @@
 libstrata_a_SOURCES += src/store/pipe.c src/store/pipe.h
-libstrata_a_SOURCES += src/store/store.c src/store/store.h
+libstrata_a_SOURCES += src/store/store.c src/store/store.h src/store/ahead.c src/store/ahead.h
 libstrata_a_SOURCES += src/store/posix.c src/store/posix_put.c src/store/posix_link.c src/store/posix_intern.h
 libstrata_a_SOURCES += src/store/mem.c src/store/fault.c
 libstrata_a_SOURCES += src/store/watch.c src/store/watch.h
 libstrata_a_SOURCES += src/store/sftp.c src/store/sftp.h src/store/sftp_put.c src/store/sftp_names.c src/store/sftp_intern.h
 libstrata_a_SOURCES += src/store/sftp_session.c src/store/sftp_session.h src/store/sftp_link.h
 libstrata_a_SOURCES += src/store/sftp_ssh.c src/store/sftp_ssh.h src/store/sftp_hostkey.c
+libstrata_a_SOURCES += src/store/beneath.c src/store/beneath.h src/store/beneath_walk.c src/store/beneath_intern.h
+libstrata_a_SOURCES += src/store/remote.c src/store/remote.h src/store/remote_pack.c src/store/remote_pack.h
+libstrata_a_SOURCES += src/store/owner.c src/store/owner.h
+libstrata_a_SOURCES += src/store/remote_intern.h src/store/remote_talk.c src/store/remote_store.c src/store/remote_get.c
+libstrata_a_SOURCES += src/store/remote_list.c src/store/remote_put.c

@@ -33,20 +33,30 @@ static struct sink *hold(struct arena *a, const struct pipe_spec *spec, struct s
 	return sink_hold(a, to, spec->unless == NULL ? 0 : PIPE_HOLD, is_unwanted, u);
 }
 
-struct sink *pipe_chain(struct arena *a, const struct pipe_spec *spec,
-	ssize_t (*reread)(void *, void *, size_t, uint64_t), void *ctx, struct sink *to,
-	struct pipe_result *out)
+/* What is behind the plain bytes. */
+static struct sink *stored(struct arena *a, const struct pipe_spec *spec, struct sink *to, struct pipe_result *out)
 {
 	struct sink *s = to;
 
-	memset(out, 0, sizeof(*out));
+	if (spec->blocks != NULL)
+		return sink_blocks(a, sink_count(a, s, &out->stored_size), spec->blocks, &out->blocks);
 	if (spec->hash_stored)
 		s = sink_sha1(a, s, &out->stored_sum);
 	s = sink_count(a, s, &out->stored_size);
 	if (spec->encrypt != NULL)
 		s = sink_encrypt(a, s, spec->encrypt, spec->raw);
 	s = sink_compress(a, spec->compress, spec->level, spec->raw, s);
-	s = hold(a, spec, s, out);
+	return hold(a, spec, s, out);
+}
+
+struct sink *pipe_chain(struct arena *a, const struct pipe_spec *spec,
+	ssize_t (*reread)(void *, void *, size_t, uint64_t), void *ctx, struct sink *to,
+	struct pipe_result *out)
+{
+	struct sink *s;
+
+	memset(out, 0, sizeof(*out));
+	s = stored(a, spec, to, out);
 	if (spec->hash_plain)
 		s = sink_sha1(a, s, &out->plain_sum);
 	if (spec->page_size != 0) {

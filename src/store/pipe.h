@@ -4,11 +4,14 @@
  *
  *	source -> [decrypt] -> [expand] -> [page check] -> [hash plain]
  *		-> [hold] -> [compress] -> [encrypt] -> [hash stored] -> to
+ *
+ * or, for files stored as blocks, [hash plain] -> [blocks] -> to: the super blocks of what changed.
  */
 #ifndef STORE_PIPE_H
 #define STORE_PIPE_H
 
 #include "pg/page.h"
+#include "stream/blocks.h"
 #include "stream/codec.h"
 #include "stream/hash.h"
 
@@ -26,6 +29,7 @@ struct pipe_spec {
 	 * the end is. */
 	const struct sum *unless;
 	bool skip_empty;
+	const struct blocks_spec *blocks; /* instead of hold, compress, encrypt, hash stored; NULL: none */
 };
 
 #define PIPE_HOLD ((size_t)4 * 1024 * 1024) /* bytes kept until it is known whether they are wanted */
@@ -35,6 +39,7 @@ struct pipe_result {
 	struct sum plain_sum, stored_sum; /* if asked for */
 	struct page_result pages;	  /* if asked for */
 	bool skipped;			  /* unless or skip_empty applied */
+	struct blocks_result blocks;	  /* if asked for; complete already when `to` is finished, where it lives in the arena */
 };
 
 /* reread, ctx: for the page check, may be NULL without it.  *out is valid after the chain's finish; sizes

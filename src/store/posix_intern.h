@@ -1,5 +1,5 @@
 /*
- * posix_intern: what posix.c and posix_put.c share.  Paths here are full paths.
+ * posix_intern: what posix.c, posix_put.c and beneath.c share.  Paths here are full paths.
  */
 #ifndef STORE_POSIX_INTERN_H
 #define STORE_POSIX_INTERN_H
@@ -8,6 +8,10 @@
 
 struct sink *posix_put(struct arena *a, struct store *s, const char *path,
 	const struct put_opts *o);
+/* Asked when all bytes are durable, before an atomic put's file gets its name; -1 refuses. */
+typedef int posix_naming_fn(void *ctx);
+struct sink *posix_put_named(struct arena *a, struct store *s, const char *path, const struct put_opts *o,
+	posix_naming_fn *naming, void *ctx);
 int posix_link(struct store *s, const char *target, const char *path);
 int posix_hard_link(struct store *s, const char *from, const char *path);
 

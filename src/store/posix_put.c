@@ -35,6 +35,8 @@ struct posix_put {
 	uint64_t size; /* bytes of the file behind us, zeros included */
 	uint64_t zeros; /* of them: the last ones, not yet written, perhaps a hole */
 	uint64_t reserved;
+	posix_naming_fn *naming; /* NULL: nobody is asked */
+	void *naming_ctx;
 	struct deferred *undo;
 };
 
@@ -271,6 +273,8 @@ static int put_finish(struct sink *s)
 	if (p->o.atomic) {
 		if (p->o.final_path != NULL)
 			p->path = store_name(p->arena, p->store, *p->o.final_path);
+		if (p->naming != NULL && p->naming(p->naming_ctx) != 0)
+			return -1;
 		if (publish(p) != 0)
 			return -1;
 		/* the old file is gone: from here on the new one is better than none */
@@ -399,7 +403,8 @@ static int reserve(struct posix_put *p)
 	return 0;
 }
 
-struct sink *posix_put(struct arena *a, struct store *s, const char *path, const struct put_opts *o)
+struct sink *posix_put_named(struct arena *a, struct store *s, const char *path, const struct put_opts *o,
+	posix_naming_fn *naming, void *ctx)
 {
 	struct posix_put *p = arena_new_object(a, struct posix_put);
 
@@ -410,10 +415,17 @@ struct sink *posix_put(struct arena *a, struct store *s, const char *path, const
 		.o = *o,
 		.path = store_name(a, s, path),
 		.fd = -1,
+		.naming = naming,
+		.naming_ctx = ctx,
 	};
 	if (p->o.mode == 0)
 		p->o.mode = FILE_MODE;
 	if (open_file(p) != 0 || reserve(p) != 0)
 		return NULL;
 	return &p->sink;
+}
+
+struct sink *posix_put(struct arena *a, struct store *s, const char *path, const struct put_opts *o)
+{
+	return posix_put_named(a, s, path, o, NULL, NULL);
 }

@@ -32,7 +32,8 @@ void store_wrap(struct arena *a, const struct store *inner, struct store_driver 
 		driver->sync_dir = NULL;
 	if (d->touch == NULL)
 		driver->touch = NULL;
-	*out = (struct store){ .driver = driver, .root = inner->root, .arena = a, .buffer_size = inner->buffer_size };
+	*out = (struct store){ .driver = driver, .root = inner->root, .arena = a, .buffer_size = inner->buffer_size,
+		.opened = inner->opened };
 }
 
 char *store_temp_name(struct arena *a, const char *path)
@@ -100,6 +101,20 @@ int store_get(struct store *s, const char *path, const struct get_opts *o, struc
 			store_name(a, s, path));
 	}
 	return rc;
+}
+
+int store_ahead(struct store *s, const char *path, const struct get_opts *o)
+{
+	if (check_path(s, path) != 0)
+		return -1;
+	return s->driver->ahead == NULL ? 0 : s->driver->ahead(s, path, o == NULL ? &get_defaults : o);
+}
+
+int store_foresee(struct store *s, const char *dir)
+{
+	if (check_path_or_root(s, dir) != 0)
+		return -1;
+	return s->driver->foresee == NULL ? 0 : s->driver->foresee(s, dir);
 }
 
 struct sink *store_put(struct arena *a, struct store *s, const char *path, const struct put_opts *o)

@@ -28,6 +28,8 @@ struct store_entry {
 	mode_t mode;	  /* permission bits, 0777 mask */
 	uid_t uid;
 	gid_t gid;
+	/* Names of both, told by the host where the file is ("": it has none for it); NULL: the numbers are this host's. */
+	const char *user, *group;
 	bool shared;	    /* files only: it has another name somewhere (a hard link) */
 	const char *target; /* links only: as readlink gives it */
 	/* Links only: what the destination itself is (lstat of it; a link again has no
@@ -100,6 +102,9 @@ struct store_driver {
 	int (*sync_dir)(struct store *s, const char *dir);
 	/* Mode (if not 0), owner and mtime of what is there, as put_opts says; not through a link. */
 	int (*touch)(struct store *s, const char *path, const struct put_opts *o);
+	/* As store_ahead and store_foresee; without them there is nothing to gain. */
+	int (*ahead)(struct store *s, const char *path, const struct get_opts *o);
+	int (*foresee)(struct store *s, const char *dir);
 };
 
 struct store {
@@ -107,6 +112,7 @@ struct store {
 	const char *root; /* for messages */
 	struct arena *arena; /* the store's own */
 	size_t buffer_size; /* bytes per read; may be set; at least 64 KiB are used */
+	bool opened; /* what is sealed with a repository's passphrase comes opened from here: info files */
 };
 
 struct store *store_posix(struct arena *a, const char *root);
@@ -126,6 +132,16 @@ struct store *store_faulty(struct arena *a, struct store *inner, struct store_fa
 /* Push the file into the sink, then finish it.  0, STORE_ABSENT, -1 (ERR_FILE_MISSING if absent
  * and not missing_ok).  opts NULL: all defaults. */
 int store_get(struct store *s, const char *path, const struct get_opts *o, struct sink *to) must_check;
+
+/*
+ * A get that will follow, in this order and with equal options (opened, ctx and result do not matter): a driver that waits for another host
+ * asks for it now.  Only a hint: what cannot be asked for ahead is not, and a get of something else drops what was.
+ */
+int store_ahead(struct store *s, const char *path, const struct get_opts *o) must_check;
+
+/* Listings of this directory and of all below it will follow, each once: a driver that waits for another host asks for all
+ * of them at once.  Only a hint; links to directories are not followed but those of pg_tblspc and of the directory itself. */
+int store_foresee(struct store *s, const char *dir) must_check;
 
 /* A sink that becomes the file at finish (fsync, rename, directory fsync as asked); undone by the
  * arena. Missing directories are made (0750).  Not atomic: the file appears at once, for

@@ -1,8 +1,8 @@
 /*
  * pool: the leader's side.
  *
- * Always true: a worker has at most one job; each job that was given out comes to done() exactly
- * once unless the pool ends first; no worker outlives pool_run.
+ * Always true: a worker works its jobs in the order in which it got them; each job that was given out comes
+ * to done() exactly once unless the pool ends first; no worker outlives pool_run.
  */
 #include "work/pool_intern.h"
 
@@ -25,8 +25,9 @@
 struct worker {
 	pid_t pid;
 	int fd; /* -1: it is gone */
-	bool busy;
-	uint32_t job;
+	uint32_t jobs[POOL_AHEAD + 1]; /* given and not answered; the first is worked on */
+	unsigned n;
+	uint64_t ahead;	/* weight of all but the first */
 	struct buf in; /* the part of a frame that has arrived */
 };
 
@@ -129,6 +130,13 @@ static int died_idle(unsigned number, bool terminated, const char *how, int code
 	return 0;
 }
 
+static void failed_by_death(const struct pool *p, const struct worker *w, unsigned k, bool terminated, const char *how,
+	int code)
+{
+	err_set(terminated ? ERR_TERM : ERR_UNKNOWN, "worker %u died (%s %d) %s '%s'", (unsigned)(w - p->v) + 1, how,
+		code, k == 0 ? "while working on" : "before it worked on", job_name(p, w->jobs[k]));
+}
+
 static int worker_died(struct pool *p, unsigned i)
 {
 	struct worker *w = &p->v[i];
@@ -140,73 +148,126 @@ static int worker_died(struct pool *p, unsigned i)
 	const char *how = WIFSIGNALED(status) ? "signal" : "exit code";
 	int code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
 
-	if (!w->busy)
+	if (w->n == 0)
 		return died_idle(i + 1, terminated, how, code);
-	w->busy = false;
-	err_set(terminated ? ERR_TERM : ERR_UNKNOWN, "worker %u died (%s %d) while working on '%s'",
-		i + 1, how, code, job_name(p, w->job));
-	return p->ops->done(p->ctx, w->job, -1, NULL, 0);
+	for (unsigned k = 0; k < w->n; k++) {
+		failed_by_death(p, w, k, terminated, how, code);
+		if (p->ops->done(p->ctx, w->jobs[k], -1, NULL, 0) != 0)
+			return -1;
+	}
+	w->n = 0;
+	return 0;
+}
+
+static uint64_t weight(const struct pool *p, uint32_t job)
+{
+	return p->ops->weight(p->ctx, job);
+}
+
+/* The first job is answered. */
+static void drop_first(const struct pool *p, struct worker *w)
+{
+	w->n--;
+	memmove(w->jobs, w->jobs + 1, w->n * sizeof(*w->jobs));
+	if (w->n > 0)
+		w->ahead -= weight(p, w->jobs[0]);
 }
 
 static int take_frame(struct pool *p, struct worker *w, const struct pool_frame *f,
 	const char *body)
 {
-	uint32_t job = w->job;
-
 	if (f->outcome == POOL_BEGIN_FAILED) {
 		pool_unpack_failure(body, f->len);
 		return -1;
 	}
-	if (!w->busy || f->job != job)
+	if (w->n == 0 || f->job != w->jobs[0])
 		return err_set(ERR_PROTOCOL, "a worker answered for job %u, which it does not have",
 			f->job);
-	w->busy = false;
+	drop_first(p, w);
 	if (f->outcome == POOL_DONE)
-		return p->ops->done(p->ctx, job, 0, body, f->len);
+		return p->ops->done(p->ctx, f->job, 0, body, f->len);
 	pool_unpack_failure(body, f->len);
-	return p->ops->done(p->ctx, job, -1, NULL, 0);
+	return p->ops->done(p->ctx, f->job, -1, NULL, 0);
+}
+
+/* Take bytes until there are so many, and no more: they belong to the next frame.  1: there are; 0: not yet; -1: the
+ * worker is gone. */
+static int fill(struct worker *w, size_t until)
+{
+	while (w->in.len < until) {
+		size_t want = until - w->in.len < RECEIVE_SIZE ? until - w->in.len : RECEIVE_SIZE;
+		buf_reserve(&w->in, want);
+		ssize_t n = recv(w->fd, w->in.data + w->in.len, want, MSG_DONTWAIT);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			return 0;
+		if (n <= 0)
+			return -1;
+		w->in.len += (size_t)n;
+	}
+	return 1;
 }
 
 /* Take what has arrived; a frame that is complete is handled. */
 static int receive(struct pool *p, unsigned i)
 {
 	struct worker *w = &p->v[i];
-	struct pool_frame f;
+	struct pool_frame f = { 0 };
+	int rc = fill(w, sizeof(f));
 
-	buf_reserve(&w->in, RECEIVE_SIZE);
-	ssize_t n = recv(w->fd, w->in.data + w->in.len, RECEIVE_SIZE, MSG_DONTWAIT);
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return 0;
-	if (n <= 0)
+	if (rc == 1) {
+		memcpy(&f, w->in.data, sizeof(f));
+		if (f.len > POOL_FRAME_MAX)
+			return err_set(ERR_PROTOCOL, "worker %u sent a malformed answer", i + 1);
+		rc = fill(w, sizeof(f) + f.len);
+	}
+	if (rc < 0)
 		return worker_died(p, i);
-	w->in.len += (size_t)n;
-	if (w->in.len < sizeof(f))
-		return 0;
-	memcpy(&f, w->in.data, sizeof(f));
-	if (f.len > POOL_FRAME_MAX || w->in.len > sizeof(f) + f.len)
-		return err_set(ERR_PROTOCOL, "worker %u sent a malformed answer", i + 1);
-	if (w->in.len < sizeof(f) + f.len)
+	if (rc == 0)
 		return 0;
 	w->in.data[w->in.len] = '\0';
-	int rc = take_frame(p, w, &f, w->in.data + sizeof(f));
+	rc = take_frame(p, w, &f, w->in.data + sizeof(f));
 	buf_reset(&w->in);
 	return rc;
 }
 
-/* Returns the number of workers that have a job now. */
+/* Jobs come by weight, so the next one is not heavier than the last. */
+static bool may_have_more(const struct pool *p, const struct worker *w)
+{
+	if (w->fd < 0 || w->n == 0)
+		return w->fd >= 0;
+	return p->ops->weight != NULL && w->n <= POOL_AHEAD &&
+		w->ahead + weight(p, w->jobs[w->n - 1]) <= POOL_AHEAD_BYTES;
+}
+
+static bool give_job(struct pool *p, unsigned i)
+{
+	struct worker *w = &p->v[i];
+	uint32_t *job = &w->jobs[w->n];
+
+	if (!may_have_more(p, w) || !p->ops->next(p->ctx, i + 1, job))
+		return false;
+	if (w->n++ == 0)
+		w->ahead = 0;
+	else
+		w->ahead += weight(p, *job);
+	/* if it is gone its socket says so at the next look */
+	pool_send(w->fd, job, sizeof(*job));
+	return true;
+}
+
+/* To all in turn, so that all get much the same.  Returns the number of workers that have a job now. */
 static unsigned give_jobs(struct pool *p)
 {
 	unsigned busy = 0;
+	bool given;
 
-	for (unsigned i = 0; i < p->n; i++) {
-		struct worker *w = &p->v[i];
-		if (w->fd >= 0 && !w->busy && p->ops->next(p->ctx, i + 1, &w->job)) {
-			w->busy = true;
-			/* if it is gone its socket says so at the next look */
-			pool_send(w->fd, &w->job, sizeof(w->job));
-		}
-		busy += w->busy;
-	}
+	do {
+		given = false;
+		for (unsigned i = 0; i < p->n; i++)
+			given |= give_job(p, i);
+	} while (given && p->ops->weight != NULL);
+	for (unsigned i = 0; i < p->n; i++)
+		busy += p->v[i].n > 0;
 	return busy;
 }
 

@@ -1,7 +1,7 @@
 /*
  * pool_intern: what passes between the leader and a worker, over one stream socket per worker.
  *
- * To the worker: a job number.  Back: a frame head, then the answer, or a failure as code,
+ * To the worker: job numbers.  Back, in their order: a frame head, then the answer, or a failure as code,
  * message NUL, hints NUL.  Both ends are one program on one host, so numbers are in its own
  * order.
  */

@@ -7,8 +7,8 @@ srcdir=${srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
 cd "$srcdir" || exit 2
 
 readers="src/main.c src/config/check.c src/config/load.c src/config/fill.c $(find src/cmd -name '*.c')"
-members=$(sed -n 's/.*[^A-Z_]\(PG_\|REPO_\|\)MEMBER(\([a-z_]*\)).*/\2/p; s/.*MEMBER_AS([A-Z_]*, \([a-z_]*\)).*/\1/p' \
-	src/config/options_*.c | sort -u)
+members=$(sed -n 's/.*[^A-Z_]\(PG_\|REPO_\|\)\(MEMBER\|GIVEN\)(\([a-z_]*\.\|\)\([a-z_]*\)).*/\4/p
+	s/.*MEMBER_AS([A-Z_]*, \([a-z_]*\)).*/\1/p' src/config/options_*.c | sort -u)
 
 number=0
 holes=0

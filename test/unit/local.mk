@@ -3,21 +3,23 @@ check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 unit_tests =
 # lib/base
-# lib/wire
-unit_tests += test/unit/test_frame test/unit/test_pack
 unit_tests += test/unit/test_arena test/unit/test_buf test/unit/test_clock test/unit/test_err
 unit_tests += test/unit/test_file test/unit/test_lock test/unit/test_log test/unit/test_map
 unit_tests += test/unit/test_path test/unit/test_str test/unit/test_sys
 # lib/stream, lib/form
 unit_tests += test/unit/test_cipher test/unit/test_codec test/unit/test_hash test/unit/test_lines test/unit/test_sink
 unit_tests += test/unit/test_fields test/unit/test_ini test/unit/test_json
+# lib/wire
+unit_tests += test/unit/test_frame test/unit/test_pack
 # src/pg
 unit_tests += test/unit/test_control test/unit/test_page test/unit/test_timeline
 unit_tests += test/unit/test_version test/unit/test_wal
 # src/store, src/work
-unit_tests += test/driver/test_store test/unit/test_pipe test/unit/test_posix test/unit/test_pool test/unit/test_sftp
+unit_tests += test/driver/test_store test/driver/test_remote_store test/unit/test_pipe test/unit/test_posix test/unit/test_pool test/unit/test_sftp
+unit_tests += test/unit/test_dial test/unit/test_beneath test/unit/test_serve
+unit_tests += test/unit/test_remote_pack
 # src/repo
-unit_tests += test/unit/test_bundle_get
+unit_tests += test/unit/test_bundle_get test/unit/test_ahead
 unit_tests += test/unit/test_info test/unit/test_layout test/unit/test_manifest test/unit/test_plan test/unit/test_resume test/unit/test_scan
 unit_tests += test/unit/test_plan_standby
 unit_tests += test/unit/test_wal_find test/unit/test_wal_get test/unit/test_wal_put
@@ -33,4 +35,5 @@ unit_tests += test/unit/test_file_check test/unit/test_verify test/unit/test_wal
 unit_tests += test/unit/test_wal_lines test/unit/test_verify_cluster test/unit/test_wal_copy
 unit_tests += test/unit/test_wal_drop
 unit_tests += test/unit/test_spool_in
-unit_tests += test/unit/test_push_guard
+unit_tests += test/unit/test_push_guard test/unit/test_serve_policy
+unit_tests += test/unit/test_remote_db

@@ -95,7 +95,7 @@ static int get(struct bundle *b)
 {
 	b->repo->gets = 0;
 	b->repo->bytes = 0;
-	return bundle_get(&b->repo->store, b->items, MEMBERS);
+	return bundle_get(&b->repo->store, b->items, MEMBERS, false);
 }
 
 static bool is_there(struct bundle *b, size_t i)

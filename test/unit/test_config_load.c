@@ -237,10 +237,19 @@ static const struct failure value_failures[] = {
 		"option 'repo1-hardlink' not valid without option 'no-repo1-bundle'\n"},
 	{BACKUP "--repo1-bundle-limit=1MiB", NULL, NULL, 31,
 		"option 'repo1-bundle-limit' not valid without option 'repo1-bundle'\n"},
-	{BACKUP, NULL, "[Main]\npg2-host=x\npg2-path=/x\n", 31,
-		"option 'pg2-host' is not yet supported by pgStrata\n"},
-	{"pgstrata archive-push --stanza=x", NULL, "[global]\nprotocol-timeout=10\n", 31,
-		"option 'protocol-timeout' is not yet supported by pgStrata\n"},
+	{BACKUP, NULL, "[Main]\npg2-host=x\npg2-path=/x\npg2-host-type=tls\n", 32,
+		"'tls' is not yet supported for 'pg2-host-type' option\n"},
+	{BACKUP "--pg1-host-user=x", NULL, NULL, 31,
+		"option 'pg1-host-user' not valid without option 'pg1-host-type' = 'ssh'\n"},
+	{"pgstrata info --repo1-host-port=22", NULL, NULL, 31,
+		"option 'repo1-host-port' not valid without option 'repo1-host-type' in ('ssh', 'tls')\n"},
+	{"pgstrata serve --stanza=x", NULL, NULL, 37, "serve command requires option: role\n"},
+	{"pgstrata authorize --role=archive x", NULL, NULL, 37, "authorize command requires option: stanza\n"},
+	{"pgstrata backup --role=backup --stanza=x", NULL, NULL, 31,
+		"option 'role' not valid for command 'backup'\n"},
+	{"pgstrata info --role=restore", NULL, NULL, 31, "option 'role' not valid for command 'info'\n"},
+	{"pgstrata archive-push --stanza=x", NULL, "[global]\ntls-cipher-12=x\n", 31,
+		"option 'tls-cipher-12' is not yet supported by pgStrata\n"},
 	{"pgstrata info", "PGBACKREST_REPO1_CIPHER_TYPE=aes-256-cbc", NULL, 37,
 		"info command requires option: repo1-cipher-pass\n"},
 	{"pgstrata archive-push --stanza=x", NULL, "[global]\nrepo3-path=/r\n"
@@ -388,7 +397,7 @@ static const struct warning warnings[] = {
 	/* Accepted without a word: defaults of what is not supported, and what has nothing to do.
 	 */
 	{BACKUP, NULL,
-		"[global]\nrepo1-bundle=n\nresume=y\nprotocol-timeout=1860\nio-timeout=60s\n"
+		"[global]\nrepo1-bundle=n\nresume=y\nlog-subprocess=n\nio-timeout=60s\n"
 		"repo1-cipher-type=none\ndelta=y\nrepo1-block=y\nbackup-standby=n\n",
 		""},
 	{RESTORE, NULL, "[global]\nspool-path=/s\narchive-async=y\nprocess-max=3\n", ""},

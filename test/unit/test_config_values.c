@@ -344,6 +344,15 @@ static void test_check(void **state)
 		{BACKUP, "[global]\nretention-archive=9\n", "", 9},
 		{"pgstrata info --stanza=x --set=y --detail-level=progress", NULL,
 			"option 'set' cannot be used with option 'detail-level' = 'progress'", 0},
+		{BACKUP "--pg1-host=a", "[global]\nrepo1-host=b\n",
+			"pg and repo hosts cannot both be configured as remote", -1},
+		{BACKUP, "[global]\nrepo2-host=b\n[Main]\npg3-path=/pg3\npg3-host=a\n",
+			"pg and repo hosts cannot both be configured as remote", -1},
+		{"pgstrata serve --role=backup --stanza=Main", "[global]\nrepo1-host=b\n[Main]\npg1-path=/p\npg1-host=a\n",
+			"", 0},
+		{BACKUP, "[global]\nrepo1-host=b\nrepo2-host=c\n", "", -1},
+		{BACKUP, "[global]\nprotocol-timeout=9m\ndb-timeout=10m\n",
+			"'9m' is not valid for 'protocol-timeout' option", -1},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -357,6 +366,75 @@ static void test_check(void **state)
 		assert_string_equal(err_msg(), cases[i].message);
 		assert_int_equal(l.cfg->repo.v[0].retention_archive, cases[i].archive);
 		err_clear();
+		arena_free(l.arena);
+	}
+}
+
+static const char far_repo[] =
+	"[global]\nrepo1-host=backup1\nrepo1-cipher-type=aes-256-cbc\nrepo2-type=sftp\nrepo2-host=b2\nrepo2-host-user=me\n"
+	"repo2-host-port=2222\nrepo2-host-cmd=/opt/p\nrepo2-host-config=/c\nrepo2-host-config-path=/cp\n"
+	"repo2-host-config-include-path=/ci\ntcp-keep-alive-count=3\n";
+
+/* What another host knows need not be known here; what it decides by itself it is not told. */
+static void test_hosts(void **state)
+{
+	struct loaded l = load_ok("bin/pgstrata archive-push --stanza=x --cmd-ssh=/bin/ssh", NULL, far_repo);
+	const struct config_repo *one = &l.cfg->repo.v[0], *two = &l.cfg->repo.v[1];
+
+	assert_string_equal(one->host.host, "backup1");
+	assert_string_equal(one->host.user, "pgbackrest");
+	assert_int_equal(one->host.port, -1);
+	assert_true(one->host.cmd[0] == '/' && str_ends(one->host.cmd, "/bin/pgstrata"));
+	assert_null(one->host.config);
+	assert_null(one->host.config_path);
+	assert_null(one->host.config_include_path);
+	assert_string_equal(one->cipher_type, "none");
+	assert_null(one->cipher_pass);
+	assert_string_equal(two->host.host, "b2");
+	assert_string_equal(two->host.user, "me");
+	assert_int_equal(two->host.port, 2222);
+	assert_string_equal(two->host.cmd, "/opt/p");
+	assert_string_equal(two->host.config, "/c");
+	assert_string_equal(two->host.config_path, "/cp");
+	assert_string_equal(two->host.config_include_path, "/ci");
+	assert_null(two->sftp_host);
+	assert_string_equal(l.cfg->cmd_ssh, "/bin/ssh");
+	assert_int_equal(l.cfg->protocol_timeout, 31 * 60 * 1000);
+	assert_true(l.cfg->sck_keep_alive);
+	assert_int_equal(l.cfg->tcp_keep_alive_count, 3);
+	assert_int_equal(l.cfg->tcp_keep_alive_idle, -1);
+	assert_int_equal(l.cfg->compress_level_network, 1);
+	assert_null(l.cfg->pg.v[0].host.host);
+	arena_free(l.arena);
+
+	l = load_ok(BACKUP "--pg1-host=db1", NULL, "[global]\nrepo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=hush\n");
+	assert_string_equal(l.cfg->pg.v[0].host.user, "postgres");
+	assert_string_equal(l.cfg->pg.v[0].host.cmd, "pgstrata");
+	assert_string_equal(l.cfg->repo.v[0].cipher_pass, "hush");
+	arena_free(l.arena);
+}
+
+/* Of two times that do not fit, the one that nobody set gives way. */
+static void test_timeouts(void **state)
+{
+	static const struct {
+		const char *conf;
+		int64_t protocol, db; /* s */
+	} cases[] = {
+		{"[global]\n", 1860, 1800},
+		{"[global]\ndb-timeout=3600\n", 3630, 3600},
+		{"[global]\nprotocol-timeout=60\n", 60, 30},
+		{"[global]\nprotocol-timeout=40\n", 40, 20},
+		{"[global]\nprotocol-timeout=45\n", 45, 15},
+		{"[global]\nprotocol-timeout=7200\ndb-timeout=7100\n", 7200, 7100},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct loaded l = load_ok("pgstrata check --stanza=Main --pg1-path=/pg", NULL, cases[i].conf);
+
+		assert_int_equal(config_check(l.cfg), 0);
+		assert_int_equal(l.cfg->protocol_timeout, cases[i].protocol * 1000);
+		assert_int_equal(l.cfg->db_timeout, cases[i].db * 1000);
 		arena_free(l.arena);
 	}
 }
@@ -379,6 +457,8 @@ int main(void)
 		cmocka_unit_test(test_relative_config),
 		cmocka_unit_test(test_secrets),
 		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_hosts),
+		cmocka_unit_test(test_timeouts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,7 @@ static void test_complete(void **state)
 {
 	static const unsigned by_type[] = {
 		[OPT_BOOL] = 45,
-		[OPT_STRING] = 63,
+		[OPT_STRING] = 64,
 		[OPT_ENUM] = 26,
 		[OPT_INT] = 23,
 		[OPT_PATH] = 16,
@@ -25,8 +25,8 @@ static void test_complete(void **state)
 	};
 	unsigned seen[OPT_HASH + 1] = {0}, pg = 0, repo = 0;
 
-	/* The reference's 202, archive-gap, archive and repair. */
-	assert_int_equal(option_count(), 205);
+	/* The reference's 202, archive-gap, archive, repair and role. */
+	assert_int_equal(option_count(), 206);
 	for (size_t i = 0; i < option_count(); i++) {
 		seen[option_at(i)->type]++;
 		pg += option_at(i)->group == GROUP_PG;

@@ -107,7 +107,8 @@ static const char *name(void *ctx, uint32_t job)
 	return text;
 }
 
-static const struct pool_ops ops = { .begin = begin, .next = next, .work = work, .done = done,
+/* Some tests run twice: one job at a time, and with jobs ahead. */
+static struct pool_ops ops = { .begin = begin, .next = next, .work = work, .done = done,
 	.tick = tick, .tick_ms = 20, .name = name };
 
 static struct run *run_of(struct arena *a, uint32_t jobs)
@@ -463,6 +464,203 @@ static void test_signal_before_start(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* ---- jobs ahead ---- */
+
+/* Between the leader and its only worker, beside the pool: how many jobs were given. */
+static unsigned *handed;
+
+struct ahead_run {
+	struct run run;
+	uint64_t weight; /* of each */
+	unsigned most;	 /* given and not answered */
+	unsigned known;	 /* to the worker when it worked on job 1, and not begun */
+	unsigned worker[JOBS];
+	unsigned wait_for; /* job 0 lasts until so many are given */
+	uint32_t dies;	   /* the worker, in this job; 0: in none */
+
+	/* in the worker */
+	unsigned told, worked;
+};
+
+static bool next_ahead(void *ctx, unsigned worker, uint32_t *job)
+{
+	struct ahead_run *r = ctx;
+
+	if (!next(ctx, worker, job))
+		return false;
+	unsigned open = r->run.given - r->run.succeeded - r->run.failed;
+	if (r->most < open)
+		r->most = open;
+	r->worker[*job] = worker;
+	__atomic_add_fetch(handed, 1, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+static uint64_t weight_ahead(void *ctx, uint32_t job)
+{
+	assert_int_equal(getpid(), ((struct run *)ctx)->leader);
+	return ((struct ahead_run *)ctx)->weight;
+}
+
+static void told_ahead(void *ctx, uint32_t job)
+{
+	struct ahead_run *r = ctx;
+
+	if (job != r->told++)
+		err_set(ERR_ASSERT, "told of job %u out of turn", job);
+}
+
+static int work_ahead(void *ctx, uint32_t job, struct buf *answer)
+{
+	struct ahead_run *r = ctx;
+
+	if (err_code() != ERR_NONE || job != r->worked++ || job >= r->told)
+		return err_set(ERR_ASSERT, "job %u out of turn", job);
+	for (int i = 0; job == 0 && i < 2000 && __atomic_load_n(handed, __ATOMIC_SEQ_CST) < r->wait_for; i++)
+		usleep(5 * 1000);
+	if (r->dies != 0 && job == r->dies)
+		kill(getpid(), SIGKILL);
+	buf_addc(answer, (char)(r->told - r->worked));
+	return 0;
+}
+
+static int done_ahead(void *ctx, uint32_t job, int rc, const void *answer, size_t len)
+{
+	struct ahead_run *r = ctx;
+
+	assert_int_equal(job, r->run.succeeded + r->run.failed); /* one worker: in order */
+	if (rc == 0 && job == 1)
+		r->known = *(const uint8_t *)answer;
+	return done(ctx, job, rc, answer, len);
+}
+
+static const struct pool_ops ahead_ops = { .next = next_ahead, .work = work_ahead, .done = done_ahead,
+	.weight = weight_ahead, .ahead = told_ahead, .name = name };
+
+static struct ahead_run *ahead_run_of(struct arena *a, uint32_t jobs, uint64_t weight, unsigned wait_for)
+{
+	struct ahead_run *r = arena_new_object(a, struct ahead_run);
+
+	r->run = *run_of(a, jobs);
+	r->run.act = fail_oddly; /* none: the answers are not those of work() */
+	r->weight = weight;
+	r->wait_for = wait_for;
+	__atomic_store_n(handed, 0, __ATOMIC_SEQ_CST);
+	return r;
+}
+
+/* How many a worker holds by weight, and what it is told of; most includes the one it works on. */
+static void test_jobs_ahead(void **state)
+{
+	static const struct {
+		uint64_t weight;
+		unsigned most;
+	} cases[] = { { 0, POOL_AHEAD + 1 }, { 1, POOL_AHEAD + 1 }, { POOL_AHEAD_BYTES / POOL_AHEAD, POOL_AHEAD + 1 },
+		{ POOL_AHEAD_BYTES / 4, 5 }, { POOL_AHEAD_BYTES, 2 }, { POOL_AHEAD_BYTES + 1, 1 },
+		{ UINT64_MAX / 4, 1 } };
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		SCOPED_ARENA(a);
+		struct ahead_run *r = ahead_run_of(a, JOBS, cases[i].weight, cases[i].most);
+		assert_int_equal(pool_run(1, &ahead_ops, r), 0);
+		assert_int_equal(r->run.succeeded, JOBS);
+		assert_int_equal(r->most, cases[i].most);
+		/* when job 1 begins, all that were sent while job 0 lasted are known; the last may be on its way */
+		assert_true(r->known + 3 >= cases[i].most);
+		for (unsigned k = 0; k < JOBS; k++)
+			assert_int_equal(r->run.done[k], 1);
+		assert_no_child();
+	}
+}
+
+static int work_shared(void *ctx, uint32_t job, struct buf *answer)
+{
+	return 0;
+}
+
+static int done_shared(void *ctx, uint32_t job, int rc, const void *answer, size_t len)
+{
+	return done(ctx, job, rc, answer, len);
+}
+
+static void test_shared_in_turn(void **state)
+{
+	SCOPED_ARENA(a);
+	struct ahead_run *r = ahead_run_of(a, 60, 1, 0);
+	struct pool_ops shared = ahead_ops;
+
+	shared.work = work_shared;
+	shared.done = done_shared;
+	shared.ahead = NULL;
+	assert_int_equal(pool_run(3, &shared, r), 0);
+	assert_int_equal(r->run.succeeded, 60);
+	for (unsigned i = 0; i < 60; i++)
+		assert_int_equal(r->worker[i], i % 3 + 1);
+}
+
+static void test_death_with_jobs_ahead(void **state)
+{
+	SCOPED_ARENA(a);
+	struct ahead_run *r = ahead_run_of(a, 20, 1, 20);
+
+	r->dies = 5;
+	assert_int_equal(pool_run(1, &ahead_ops, r), -1);
+	assert_failure(ERR_UNKNOWN, "worker 1 died (signal 9) while working on 'base/1/5'");
+	assert_int_equal(r->run.succeeded, 5);
+	assert_int_equal(r->run.failed, 1);
+
+	/* all that it held fail, by name */
+	r = ahead_run_of(a, 20, 1, 20);
+	r->dies = 5;
+	r->run.go_on = true;
+	assert_int_equal(pool_run(1, &ahead_ops, r), 0);
+	assert_int_equal(r->run.succeeded, 5);
+	assert_int_equal(r->run.failed, 15);
+	assert_string_equal(r->run.last->msg, "worker 1 died (signal 9) before it worked on 'base/1/19'");
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(r->run.done[i], 1);
+	assert_no_child();
+
+	/* what it was not given is for the others, if there are any */
+	r = ahead_run_of(a, 200, 1, POOL_AHEAD + 1);
+	r->dies = 5;
+	r->run.go_on = true;
+	assert_int_equal(pool_run(1, &ahead_ops, r), -1);
+	assert_int_equal(r->run.succeeded, 5);
+	assert_in_range(r->run.failed, POOL_AHEAD - 4, POOL_AHEAD + 1);
+	assert_int_equal(err_code(), ERR_UNKNOWN);
+	assert_non_null(strstr(err_msg(), "nobody is left to work on"));
+	err_clear();
+	assert_no_child();
+}
+
+/* A worker that was told to end does not begin another job, however many it has. */
+static int note_and_wait(struct run *r, uint32_t job, struct buf *answer)
+{
+	__atomic_add_fetch(started, 1, __ATOMIC_SEQ_CST);
+	while (sig_pending() == 0)
+		usleep(5 * 1000);
+	return 0;
+}
+
+static void test_signal_with_jobs_ahead(void **state)
+{
+	int status;
+	pid_t pid = lead_in_child(note_and_wait);
+
+	wait_until_started();
+	kill(pid, SIGTERM);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), ERR_TERM);
+	assert_int_equal(*started, 3);
+}
+
+static uint64_t weight_one(void *ctx, uint32_t job)
+{
+	return 1;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -479,9 +677,25 @@ int main(void)
 		cmocka_unit_test(test_killed_leader), cmocka_unit_test(test_signal_before_start),
 	};
 
-	started = mmap(NULL, sizeof(*started), PROT_READ | PROT_WRITE,
+	const struct CMUnitTest ahead[] = {
+		cmocka_unit_test(test_each_job_once), cmocka_unit_test(test_failure_arrives_whole),
+		cmocka_unit_test(test_broken_results_are_failures), cmocka_unit_test(test_worker_that_exits),
+		cmocka_unit_test(test_big_answers), cmocka_unit_test(test_too_big_answer),
+		cmocka_unit_test(test_begin_fails), cmocka_unit_test(test_failing_tick),
+		cmocka_unit_test(test_held_job), cmocka_unit_test(test_signal_to_leader),
+		cmocka_unit_test(test_signal_with_deaf_workers), cmocka_unit_test(test_killed_leader),
+		cmocka_unit_test(test_signal_before_start), cmocka_unit_test(test_jobs_ahead),
+		cmocka_unit_test(test_shared_in_turn), cmocka_unit_test(test_death_with_jobs_ahead),
+		cmocka_unit_test(test_signal_with_jobs_ahead),
+	};
+	int failed;
+
+	started = mmap(NULL, 2 * sizeof(*started), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (started == MAP_FAILED)
 		return 1;
-	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+	handed = started + 1;
+	failed = cmocka_run_group_tests_name("pool", tests, NULL, NULL);
+	ops.weight = weight_one;
+	return failed + cmocka_run_group_tests_name("pool with jobs ahead", ahead, NULL, NULL);
 }

@@ -274,6 +274,79 @@ static void refused(void **state)
 	scan_fails(t, ERR_FORMAT, "line feed");
 }
 
+/* The same files as another host tells of them: under another root, with its own names of owners. */
+struct far {
+	struct store store;
+	struct store *inner;
+	store_list_fn *fn;
+	void *ctx;
+};
+
+static struct store_entry told(struct store_entry e)
+{
+	e.uid = e.gid = 0; /* whoever that is here */
+	e.user = e.type == STORE_DIR ? "" : "there";
+	e.group = "those";
+	return e;
+}
+
+static int far_entry(void *ctx, const struct store_entry *e)
+{
+	const struct far *f = ctx;
+	struct store_entry here = told(*e), target;
+
+	if (e->target_entry != NULL) {
+		target = told(*e->target_entry);
+		here.target_entry = &target;
+	}
+	return f->fn(f->ctx, &here);
+}
+
+static int far_list(struct store *s, const char *dir, store_list_fn *fn, void *ctx)
+{
+	struct far f = *(struct far *)s;
+
+	f.fn = fn;
+	f.ctx = ctx;
+	return store_list(f.inner, dir, far_entry, &f);
+}
+
+static int far_stat(struct arena *a, struct store *s, const char *path, struct store_entry *out)
+{
+	int rc = store_stat(a, ((struct far *)s)->inner, path, out);
+
+	if (rc == 0)
+		*out = told(*out);
+	return rc;
+}
+
+static void on_another_host(void **state)
+{
+	static const struct store_driver driver = { .name = "far", .list = far_list, .stat = far_stat };
+	struct tree *t = *state;
+	struct far f = { .inner = store_posix(t->arena, t->pg) };
+	struct manifest *m = manifest_new(t->arena);
+
+	f.store = (struct store){ .driver = &driver, .root = "db1:/pg", .arena = t->arena };
+	make_dir(t, "elsewhere");
+	make_link(t, "pg/linked", "../elsewhere");
+	t->opts.path = t->pg;
+	assert_int_equal(scan_cluster(&f.store, &t->opts, m), 0);
+	assert_string_equal(manifest_file_find(m, "pg_data/PG_VERSION")->user, "there");
+	assert_string_equal(manifest_file_find(m, "pg_data/PG_VERSION")->group, "those");
+	assert_false(manifest_owner_known(m->paths.v[0].user));
+	assert_string_equal(m->paths.v[0].group, "those");
+	assert_string_equal(m->links.v[0].user, "there");
+	assert_string_equal(m->targets.v[0].path, t->pg);
+
+	/* a destination is below the data directory of that host, whatever the root is called here */
+	make_dir(t, "pg/inside");
+	make_link(t, "pg/into", "inside");
+	assert_int_equal(scan_cluster(&f.store, &t->opts, manifest_new(t->arena)), -1);
+	assert_int_equal(err_code(), ERR_LINK_DESTINATION);
+	assert_non_null(strstr(err_msg(), "is in PGDATA"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +355,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(attributes, setup, teardown),
 		cmocka_unit_test_setup_teardown(links_and_tablespaces, setup, teardown),
 		cmocka_unit_test_setup_teardown(refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(on_another_host, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,6 +41,7 @@ struct loading {
 	struct arena *a;
 	const char *name; /* for messages */
 	const char *pass;
+	bool opened; /* if it was encrypted, another host has opened it */
 	const struct info_parser *parser;
 	void *ctx;
 	bool has_format;
@@ -61,7 +62,7 @@ static int refuse_encrypted(struct loading *l)
 	l->refused = true;
 	err_set(ERR_CRYPTO, "%s is encrypted, but no passphrase is set for its repository", l->name);
 	return err_hint("set repoN-cipher-type=aes-256-cbc and repoN-cipher-pass, where N is the "
-			"number of this repository");
+			"number of this repository%s", l->opened ? ", on the host that has it" : "");
 }
 
 static int refuse_plain(struct loading *l)
@@ -133,7 +134,7 @@ static struct sink *head_init(struct head *h, struct loading *l, size_t size, st
 /* [cipher] belongs to encrypted files, and there it must be. */
 static int read_cipher(struct loading *l, const char *key, const char *value, size_t len)
 {
-	if (l->pass == NULL)
+	if (l->pass == NULL && !l->opened)
 		return refuse_half(l);
 	if (strcmp(key, "cipher-pass") != 0)
 		return 0;
@@ -272,7 +273,8 @@ int info_load(struct arena *a, struct store *repo, const char *path, const char 
 	struct info_pair pair = {
 		.main_name = store_name(a, repo, path), .copy_name = store_name(a, repo, copy)};
 	struct loading l = {
-		.a = a, .name = pair.main_name, .pass = pass, .parser = parser, .ctx = ctx};
+		.a = a, .name = pair.main_name, .pass = pass, .opened = repo->opened,
+		.parser = parser, .ctx = ctx};
 
 	int rc = load_file(&l, repo, path);
 	if (rc == 0 || l.refused)
@@ -280,7 +282,8 @@ int info_load(struct arena *a, struct store *repo, const char *path, const char 
 	if (rc < 0)
 		pair.main_failed = err_take(a);
 	l = (struct loading){
-		.a = a, .name = pair.copy_name, .pass = pass, .parser = parser, .ctx = ctx};
+		.a = a, .name = pair.copy_name, .pass = pass, .opened = repo->opened,
+		.parser = parser, .ctx = ctx};
 	rc = load_file(&l, repo, copy);
 	if (l.refused)
 		return rc;

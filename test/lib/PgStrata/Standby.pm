@@ -74,8 +74,8 @@ sub workers_of {
 	my @found;
 	for my $stat (glob '/proc/[0-9]*/stat') {
 		open(my $in, '<', $stat) or next;
-		my ($pid, $parent) = (readline($in) // '') =~ /^(\d+) \(.*\) \S (\d+) / or next;
-		push @found, $pid if $parent == $process->{pid};
+		my ($pid, $name, $parent) = (readline($in) // '') =~ /^(\d+) \((.*)\) \S (\d+) / or next;
+		push @found, $pid if $parent == $process->{pid} && $name ne 'ssh'; # that one is the leader's way to a server
 	}
 	return @found;
 }
@@ -105,15 +105,15 @@ sub manifest_of {
 	return slurp($stanza->path('repo/backup', $stanza->name, $label, 'backup.manifest'));
 }
 
-# A test point: each file of a backup's log was read from the server that it is to be read from.  Returns names and
-# how often each was read from "standby" and "primary".
+# A test point: each file of a backup's log was read from the server that it is to be read from, on whatever host.  Returns
+# names and how often each was read from "standby" and "primary".
 sub from_right_server {
 	my ($out, $pg, $standby, $name) = @_;
 	my ($data, $copy) = map { $_->data } $pg, $standby;
 	my $theirs = qr{^(?:base|global|pg_xact|pg_multixact|pg_tblspc)/};
 	my %from;
 	$from{$2}{ $1 eq $copy ? 'standby' : 'primary' }++
-		while $out =~ m{(?:backup|match) file (?:from prior backup )?(\Q$data\E|\Q$copy\E)/(\S+) \(}g;
+		while $out =~ m{(?:backup|match) file (?:from prior backup )?(?:[\d.]+:)?(\Q$data\E|\Q$copy\E)/(\S+) \(}g;
 	my @wrong = grep { ($_ =~ $theirs && $_ ne 'global/pg_control' ? 'standby' : 'primary') ne join '', keys %{ $from{$_} } }
 		sort keys %from;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
