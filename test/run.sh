@@ -10,7 +10,7 @@
 # Needs Debian 12 or newer; root or sudo only where packages are missing, and for the Debian 13
 # root.  Everything happens in a copy that an ordinary user can read, because PostgreSQL refuses
 # root.  Always true: at the end no process, mount or folder of ours is left; KEEP=1 keeps the
-# folder, JOBS=N runs N programs at a time.
+# folder, JOBS=N runs N programs at a time (by default one more than there are processors: many tests wait).
 set -u
 here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/contrib/lib/setup.sh"
@@ -120,7 +120,7 @@ run_tests() {
 	done
 	(
 		cd "$source" && as_user env srcdir="$source" builddir="$source/$name" TMPDIR="$work/t" \
-			perl test/lib/run-tap.pl --log "$work/log/$name" --jobs "${JOBS:-2}" \
+			perl test/lib/run-tap.pl --log "$work/log/$name" --jobs "${JOBS:-$(($(nproc) + 1))}" \
 			--limit "$each" --until "$until" $matches "$@"
 	) </dev/null | tee "$work/log/$name.totals" | sed -u '$d'
 	add_totals "$work/log/$name.totals" || return 1
@@ -147,7 +147,8 @@ root_tests() {
 	as_root mkdir "$work/r"
 	(
 		cd "$work/src" && as_root env srcdir="$work/src" builddir="$work/src/build" TMPDIR="$work/r" \
-			perl test/lib/run-tap.pl --log "$work/log/root" --limit "$each" --until "$until" $matches test/root
+			perl test/lib/run-tap.pl --log "$work/log/root" --limit "$each" --until "$until" $matches \
+			test/root build/test/unit/test_beneath
 	) </dev/null | tee "$work/log/root.totals" | sed -u '$d'
 	leftover=$(kill_ours "$work/r"; as_root ls -A "$work/r")
 	[ -n "${KEEP:-}" ] || as_root rm -rf "$work/r"

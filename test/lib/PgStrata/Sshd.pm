@@ -48,7 +48,13 @@ sub key {
 # Let the owner of a key in.
 sub authorize {
 	my ($self, @keys) = @_;
-	spew("$self->{dir}/authorized", join '', map { slurp("$_.pub") } @keys);
+	$self->authorize_lines(map { slurp("$_.pub") } @keys);
+}
+
+# The same, in the words of authorized_keys.
+sub authorize_lines {
+	my ($self, @lines) = @_;
+	spew("$self->{dir}/authorized", @lines);
 }
 
 sub new {
