@@ -81,7 +81,8 @@ static int parse_line(struct arena *a, const char *name, char *line, struct key 
 	out->type = strsep(&rest, " \t");
 	if (!is_type(out->type)) {
 		if (strstr(rest ? rest : "", "ssh-") || strstr(rest ? rest : "", "ecdsa-"))
-			return refuse(name, "has something in front of the key: options are not for who wants to be let in to choose");
+			return refuse(name, "has something in front of the key: options are not for who wants to be let "
+				"in to choose");
 		return refuse(name, "is not a public key of OpenSSH of a type that pgStrata knows");
 	}
 	while (rest && (*rest == ' ' || *rest == '\t'))

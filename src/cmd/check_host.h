@@ -7,7 +7,8 @@
 #include "cmd/ctx.h"
 
 /* Log it for each repository and cluster on another host; a warning where nothing but the rights of a user there
- * bounds what this host may do.  -1 if a repository's host cannot be asked; one of a cluster is left to those who need it. */
+ * bounds what this host may do.  -1 if a repository's host cannot be asked; one of a cluster is left to those who
+ * need it. */
 int check_hosts(const struct config *cfg) must_check;
 
 #endif

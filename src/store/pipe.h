@@ -39,7 +39,7 @@ struct pipe_result {
 	struct sum plain_sum, stored_sum; /* if asked for */
 	struct page_result pages;	  /* if asked for */
 	bool skipped;			  /* unless or skip_empty applied */
-	struct blocks_result blocks;	  /* if asked for; complete already when `to` is finished, where it lives in the arena */
+	struct blocks_result blocks;	  /* if asked for; complete when `to` is finished, where it lives in the arena */
 };
 
 /* reread, ctx: for the page check, may be NULL without it.  *out is valid after the chain's finish; sizes

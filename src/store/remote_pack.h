@@ -1,8 +1,8 @@
 /*
  * remote_pack: what the store driver and the server say to each other, as bytes, both ways (doc/protocol.md).
  *
- * One pair of functions per thing, side by side, so that both ends cannot differ.  Packing is deterministic: equal things give
- * equal bytes.
+ * One pair of functions per thing, side by side, so that both ends cannot differ.  Packing is deterministic:
+ * equal things give equal bytes.
  */
 #ifndef STORE_REMOTE_PACK_H
 #define STORE_REMOTE_PACK_H

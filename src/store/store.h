@@ -134,13 +134,14 @@ struct store *store_faulty(struct arena *a, struct store *inner, struct store_fa
 int store_get(struct store *s, const char *path, const struct get_opts *o, struct sink *to) must_check;
 
 /*
- * A get that will follow, in this order and with equal options (opened, ctx and result do not matter): a driver that waits for another host
- * asks for it now.  Only a hint: what cannot be asked for ahead is not, and a get of something else drops what was.
+ * A get that will follow, in this order and with equal options (opened, ctx and result do not matter): a driver that
+ * waits for another host asks for it now.  Only a hint: what cannot be asked for ahead is not, and a get of something
+ * else drops what was.
  */
 int store_ahead(struct store *s, const char *path, const struct get_opts *o) must_check;
 
-/* Listings of this directory and of all below it will follow, each once: a driver that waits for another host asks for all
- * of them at once.  Only a hint; links to directories are not followed but those of pg_tblspc and of the directory itself. */
+/* Listings of this directory and of all below it will follow, each once: a driver that waits for another host
+ * asks for all of them at once.  Only a hint. */
 int store_foresee(struct store *s, const char *dir) must_check;
 
 /* A sink that becomes the file at finish (fsync, rename, directory fsync as asked); undone by the

@@ -1,8 +1,8 @@
 /*
  * dial: start the program on another host, through ssh.
  *
- * The remote command is one argument for ssh, its words quoted for a shell.  The child is ended when the link's arena is freed (standard
- * input closed, 1 s, SIGTERM, 1 s, SIGKILL) and never outlives this process (PR_SET_PDEATHSIG).
+ * The remote command is one argument for ssh, its words quoted for a shell.  The child is ended when the link's arena
+ * is freed (standard input closed, 1 s, SIGTERM, 1 s, SIGKILL) and never outlives this process (PR_SET_PDEATHSIG).
  */
 #ifndef WORK_DIAL_H
 #define WORK_DIAL_H

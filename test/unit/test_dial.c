@@ -60,9 +60,9 @@ static void words(void **state)
 	d = (struct dial){ .ssh = "/my/ssh", .host = "db1", .port = 2222, .program = "/opt/my pg/strata",
 		.config = "/it's/a file", .config_include_path = "/i", .config_path = "/$p", .stanza = "de;mo",
 		.roles = "archive,restore", .keep_alive = true, .keep_alive_s = 30, .keep_alive_count = 3 };
-	assert_string_equal(joined(a, &d), "/my/ssh|" ALWAYS "-o|TCPKeepAlive=yes|-o|ServerAliveInterval=30|-o|ServerAliveCountMax=3|-p|2222|db1|"
-		"'/opt/my pg/strata' '--config=/it'\\''s/a file' --config-include-path=/i '--config-path=/$p' --role=archive,restore "
-		"'--stanza=de;mo' serve");
+	assert_string_equal(joined(a, &d), "/my/ssh|" ALWAYS "-o|TCPKeepAlive=yes|-o|ServerAliveInterval=30|"
+		"-o|ServerAliveCountMax=3|-p|2222|db1|'/opt/my pg/strata' '--config=/it'\\''s/a file' "
+		"--config-include-path=/i '--config-path=/$p' --role=archive,restore '--stanza=de;mo' serve");
 }
 
 /* All that comes until the other side closes. */

@@ -19,9 +19,8 @@
 #define NOTE ID "pgstrata/gap/"
 
 /*
- * What the roles archive and restore may do with a path of the repository, for the stanza demo: r read (and stat and list), w put, s sync;
- * d reading is denied;
- * what is not named is not there (reading) or denied (putting).
+ * What the roles archive and restore may do with a path of the repository, for the stanza demo: r read (and stat and
+ * list), w put, s sync; d reading is denied; what is not named is not there (reading) or denied (putting).
  */
 struct path_case {
 	const char *path, *archive, *restore;

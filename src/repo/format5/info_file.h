@@ -14,7 +14,8 @@
 /* What the file says of itself; the strings live in info_load's arena. */
 struct info_head {
 	const char *program;	 /* "" if it does not say */
-	const char *cipher_pass; /* [cipher] (8.2); NULL if it was loaded without a pass, unless the store opens what it gives */
+	/* [cipher] (8.2); NULL if it was loaded without a pass, unless the store opens what it gives */
+	const char *cipher_pass;
 };
 
 struct info_parser {
