@@ -119,6 +119,7 @@ $copy->stop('immediate');
 
 $db->set(global => { 'repo2-path' => work_dir() . '/repo2', 'repo2-retention-full' => 3 });
 $db->run_ok('stanza-create', { like => qr/repo1 is left out: it is on host '127\.0\.0\.1'/, name => 'stanza-create for the local one' });
+write_rows($pg, 1);
 my $both = $pg->switch_wal;
 ok($pg->wait_archived($both), 'PostgreSQL archives to both');
 my @there = (stored_wal($repo, $both), glob(work_dir() . "/repo2/archive/demo/*/" . substr($both, 0, 16) . "/$both-*"));

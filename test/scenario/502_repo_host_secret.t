@@ -84,6 +84,7 @@ $db->run_ok('restore', '--pg1-path=' . $copy->data, '--archive-mode=off', { name
 recovers_whole($copy, $now, 'to the end');
 $copy->stop('immediate');
 $db->set(global => { 'archive-async' => 'y' });
+write_rows($pg, 5);
 my $async = $pg->switch_wal;
 ok($pg->wait_archived($async), 'in the background too');
 $pg->stop;
