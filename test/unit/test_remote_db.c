@@ -636,7 +636,7 @@ static void play_serve(int fd)
 	};
 	const struct serve_ops ops = { .stopped = stop_file };
 	const struct serve s = { .in = fd, .out = fd, .stanza = "demo", .roles = served_roles, .places = places, .n = 2,
-		.ops = &ops, .silence_ms = SILENCE_MS, .level = WIRE_NO_PACK };
+		.ops = &ops, .silence_ms = SILENCE_MS };
 
 	_exit(serve_run(&s) == 0 ? 0 : 1);
 }
