@@ -515,8 +515,6 @@ static void pack_one_entry(struct buf *b, const struct store_entry *e)
 	pack_u32(b, e->gid);
 	pack_str(b, e->user);
 	pack_str(b, e->group);
-	pack_str(b, e->user);
-	pack_str(b, e->group);
 	pack_bool(b, e->shared);
 	pack_str(b, e->target);
 	pack_i32(b, e->target_error);
@@ -548,8 +546,6 @@ static void unpack_one_entry(struct unpack *u, struct store_entry *out)
 	out->mode = unpack_u32_max(u, 0777);
 	out->uid = unpack_u32(u);
 	out->gid = unpack_u32(u);
-	out->user = unpack_str(u);
-	out->group = unpack_str(u);
 	out->user = unpack_str(u);
 	out->group = unpack_str(u);
 	out->shared = unpack_bool(u);
