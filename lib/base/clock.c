@@ -4,8 +4,6 @@
 #include "base/clock.h"
 
 #include <ctype.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -51,24 +49,8 @@ int64_t deadline_left(struct deadline d)
 
 bool clock_sleep(int64_t ms)
 {
-	struct deadline d = deadline_in(ms);
-	sigset_t block, before;
-	int64_t left;
-
-	/* Blocked between the look at the flag and the wait, where ppoll lets them in again: a
-	 * signal in between would otherwise be slept through. */
-	sigemptyset(&block);
-	sigaddset(&block, SIGHUP);
-	sigaddset(&block, SIGINT);
-	sigaddset(&block, SIGTERM);
-	sigprocmask(SIG_BLOCK, &block, &before);
-	while (sig_pending() == 0 && (left = deadline_left(d)) > 0) {
-		const struct timespec ts = {
-			.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
-
-		ppoll(NULL, 0, &ts, &before);
-	}
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (ms > 0)
+		(void)sig_poll(NULL, 0, ms);
 	return sig_pending() != 0;
 }
 

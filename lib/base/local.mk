@@ -1,6 +1,7 @@
 libbase_a_SOURCES += lib/base/banned.h
 libbase_a_SOURCES += lib/base/arena.c lib/base/arena.h
 libbase_a_SOURCES += lib/base/buf.c lib/base/buf.h
+libbase_a_SOURCES += lib/base/child.c lib/base/child.h
 libbase_a_SOURCES += lib/base/clock.c lib/base/clock.h
 libbase_a_SOURCES += lib/base/enc.c lib/base/enc.h
 libbase_a_SOURCES += lib/base/err.c lib/base/err.h

@@ -9,8 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <zstd.h>
 
@@ -106,30 +104,13 @@ bool wire_dead(const struct wire *w)
 
 enum { CAN_READ = 1, CAN_WRITE = 2 };
 
-/* What can be done now, 0 if ms have passed without it, -1 on a signal.  Signals are blocked between the look at
- * the flag and the wait, where ppoll lets them in again. */
+/* What can be done now, 0 if ms have passed without it, -1 on a signal. */
 static int await(const struct wire *w, bool read, bool write, int64_t ms)
 {
-	struct deadline d = deadline_in(ms);
 	struct pollfd v[2] = { { .fd = read ? w->in_fd : -1, .events = POLLIN },
 		{ .fd = write ? w->out_fd : -1, .events = POLLOUT } };
-	sigset_t block, before;
-	int n = 0;
+	int n = sig_poll(v, 2, ms);
 
-	sigemptyset(&block);
-	sigaddset(&block, SIGHUP);
-	sigaddset(&block, SIGINT);
-	sigaddset(&block, SIGTERM);
-	sigprocmask(SIG_BLOCK, &block, &before);
-	while (sig_pending() == 0) {
-		int64_t left = deadline_left(d);
-		const struct timespec ts = { .tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000 };
-
-		n = ppoll(v, 2, &ts, &before);
-		if (n > 0 || (n == 0 && deadline_left(d) == 0) || (n < 0 && errno != EINTR))
-			break;
-	}
-	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (n > 0)
 		return (v[0].revents != 0 ? CAN_READ : 0) | (v[1].revents != 0 ? CAN_WRITE : 0);
 	if (sig_check() != 0)

@@ -13,8 +13,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+#include "base/child.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sig.h"
@@ -133,22 +133,6 @@ static int start(struct push_guard *g)
 	return 0;
 }
 
-/* *status: how. */
-static bool ends_within(pid_t pid, int64_t ms, int *status)
-{
-	struct timespec pause = {.tv_nsec = 50000};
-	struct deadline d = deadline_in(ms);
-	pid_t rc;
-
-	/* not clock_sleep, which does not sleep while a signal is pending */
-	while ((rc = waitpid(pid, status, WNOHANG)) == 0 && deadline_left(d) > 0) {
-		nanosleep(&pause, NULL);
-		if (pause.tv_nsec < 16000000)
-			pause.tv_nsec *= 2;
-	}
-	return rc > 0;
-}
-
 /* A process that was forked from us has our memory, but the process that works is not its own. */
 static bool is_ours(const struct push_guard *g)
 {
@@ -164,10 +148,10 @@ static bool end(struct push_guard *g, int signal_number, int64_t ms, int *status
 	close(g->fd);
 	if (signal_number != 0)
 		kill(pid, signal_number);
-	if (ends_within(pid, ms, status))
+	if (child_wait(pid, ms, status) > 0)
 		return true;
 	kill(pid, SIGKILL);
-	return signal_number != SIGKILL && ends_within(pid, KILL_MS, status);
+	return signal_number != SIGKILL && child_wait(pid, KILL_MS, status) > 0;
 }
 
 /* It waits for a question and has nothing to clean up. */
@@ -228,7 +212,7 @@ static int wait_for_answer(struct push_guard *g, struct buf *answer, unsigned *w
 
 	for (;;) {
 		int64_t left = g->wait_ms - still_ms(g->shared);
-		bool ready = pool_wait(&p, 1, left > 0 ? left : 0);
+		bool ready = sig_poll(&p, 1, left > 0 ? left : 0) > 0;
 		if (sig_check() != 0) {
 			(void)end(g, SIGTERM, TERM_MS, &status);
 			return -1;

@@ -13,11 +13,9 @@
 #include <libpq-fe.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include "base/buf.h"
 #include "base/clock.h"
@@ -86,25 +84,10 @@ static int why_not_ready(bool peer_gone, int error)
 static int wait_ready(const struct pg_conn *c, short events, struct deadline d)
 {
 	struct pollfd p[] = {{.fd = pq.PQsocket(c->pg), .events = events}, {.fd = c->peer, .events = POLLRDHUP}};
-	sigset_t block, before;
-	int64_t left;
-	int n = 0, error = 0;
+	int64_t left = deadline_left(d);
+	int n = left > 0 ? sig_poll(p, 2, left) : 0;
 
-	/* Signals get in during ppoll only: none is lost between look and wait. */
-	sigemptyset(&block);
-	sigaddset(&block, SIGHUP);
-	sigaddset(&block, SIGINT);
-	sigaddset(&block, SIGTERM);
-	sigprocmask(SIG_BLOCK, &block, &before);
-	while (n <= 0 && error == 0 && sig_pending() == 0 && (left = deadline_left(d)) > 0) {
-		const struct timespec ts = {left / 1000, left % 1000 * 1000000};
-
-		n = ppoll(p, 2, &ts, &before);
-		if (n < 0 && errno != EINTR)
-			error = errno;
-	}
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	return p[0].revents != 0 ? 1 : why_not_ready(p[1].revents != 0, error);
+	return p[0].revents != 0 ? 1 : why_not_ready(p[1].revents != 0, n < 0 ? errno : 0);
 }
 
 /* 'it''s' as a connection string has it: 'it\'s'. */

@@ -17,9 +17,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-#include "base/clock.h"
+#include "base/child.h"
 #include "base/str.h"
 
 #define PIPE_SIZE (1024 * 1024)
@@ -222,19 +221,8 @@ static int start(struct arena *a, struct call *c, const struct dial *d, struct e
 /* Its exit status is there within this time. */
 static bool wait_end(struct call *c, int64_t ms)
 {
-	struct timespec pause = { .tv_nsec = 1000000 };
-	struct deadline d = deadline_in(ms);
-
-	while (!c->ended) {
-		pid_t pid = waitpid(c->pid, &c->status, WNOHANG);
-		c->ended = pid == c->pid || (pid < 0 && errno != EINTR);
-		if (c->ended || deadline_left(d) == 0)
-			break;
-		/* not clock_sleep, which does not sleep while a signal is pending */
-		nanosleep(&pause, NULL);
-		if (pause.tv_nsec < 16000000)
-			pause.tv_nsec *= 2;
-	}
+	if (!c->ended)
+		c->ended = child_wait(c->pid, ms, &c->status) != 0;
 	return c->ended;
 }
 

@@ -12,8 +12,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+#include "base/child.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sig.h"
@@ -85,17 +85,9 @@ static int start_worker(struct pool *p, unsigned i, struct arena *a)
 /* The exit status; after the deadline by force. */
 static int reap(struct worker *w, struct deadline d)
 {
-	struct timespec pause = { .tv_nsec = 1000000 };
 	int status = 0;
-	pid_t rc;
 
-	while ((rc = waitpid(w->pid, &status, WNOHANG)) == 0 && deadline_left(d) > 0) {
-		/* not clock_sleep, which does not sleep while a signal is pending */
-		nanosleep(&pause, NULL);
-		if (pause.tv_nsec < 16000000)
-			pause.tv_nsec *= 2;
-	}
-	if (rc == 0) {
+	if (child_wait(w->pid, deadline_left(d), &status) == 0) {
 		kill(w->pid, SIGKILL);
 		while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
 			continue;
@@ -294,7 +286,7 @@ static int wait_and_receive(struct pool *p)
 {
 	for (unsigned i = 0; i < p->n; i++)
 		p->polls[i] = (struct pollfd){ .fd = p->v[i].fd, .events = POLLIN };
-	bool ready = pool_wait(p->polls, p->n, p->ops->tick == NULL ? -1 : deadline_left(p->tick));
+	bool ready = sig_poll(p->polls, p->n, p->ops->tick == NULL ? -1 : deadline_left(p->tick)) > 0;
 	if (sig_check() != 0)
 		return -1;
 	for (unsigned i = 0; ready && i < p->n; i++) {

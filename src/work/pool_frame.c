@@ -1,41 +1,11 @@
 /*
- * pool_frame: bytes and waiting, for both sides of the pool.
+ * pool_frame: bytes, for both sides of the pool.
  */
 #include "work/pool_intern.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
-#include "base/clock.h"
-#include "base/sig.h"
-
-/* Signals are blocked between the look at the flag and the wait, where ppoll lets them in again. */
-bool pool_wait(struct pollfd *v, size_t n, int64_t ms)
-{
-	struct deadline d = deadline_in(ms);
-	sigset_t block, before;
-	int ready = 0;
-
-	sigemptyset(&block);
-	sigaddset(&block, SIGHUP);
-	sigaddset(&block, SIGINT);
-	sigaddset(&block, SIGTERM);
-	sigprocmask(SIG_BLOCK, &block, &before);
-	while (sig_pending() == 0 && ready <= 0) {
-		int64_t left = ms < 0 ? 0 : deadline_left(d);
-		const struct timespec ts = { .tv_sec = left / 1000,
-			.tv_nsec = left % 1000 * 1000000 };
-
-		ready = ppoll(v, n, ms < 0 ? NULL : &ts, &before);
-		if (ready < 0 && errno != EINTR)
-			break;
-		if (ready == 0 && ms >= 0 && deadline_left(d) == 0)
-			break;
-	}
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	return ready > 0;
-}
 
 bool pool_send(int fd, const void *data, size_t len)
 {

@@ -8,7 +8,6 @@
 #ifndef WORK_POOL_INTERN_H
 #define WORK_POOL_INTERN_H
 
-#include <poll.h>
 #include "work/pool.h"
 
 #define POOL_FRAME_MAX ((uint32_t)64 * 1024 * 1024)
@@ -20,10 +19,6 @@ struct pool_frame {
 	uint32_t outcome;
 	uint32_t len; /* of what follows, at most POOL_FRAME_MAX */
 };
-
-/* Wait until one of them is ready, the time is over (-1: never) or a termination signal has
- * arrived, even a moment before the call.  True if one is ready. */
-bool pool_wait(struct pollfd *v, size_t n, int64_t ms);
 
 /* False if the other side is gone. */
 bool pool_send(int fd, const void *data, size_t len);

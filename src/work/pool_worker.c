@@ -33,7 +33,7 @@ static bool take_jobs(int fd, const struct pool_ops *ops, void *ctx, struct give
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
-	while (g->n <= POOL_AHEAD && pool_wait(&p, 1, g->n == 0 ? -1 : 0)) {
+	while (g->n <= POOL_AHEAD && sig_poll(&p, 1, g->n == 0 ? -1 : 0) > 0) {
 		if (!take_job(fd, g))
 			return false;
 		if (ops->ahead != NULL)
